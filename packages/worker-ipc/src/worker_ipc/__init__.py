@@ -1,0 +1,1 @@
+"""Two processes hold a conversation, and lose nothing that anyone listens for."""

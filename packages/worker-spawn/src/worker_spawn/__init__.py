@@ -1,0 +1,1 @@
+"""A child process is a worker."""

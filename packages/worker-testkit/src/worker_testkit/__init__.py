@@ -1,0 +1,1 @@
+"""Tests for code that owns processes: leaks are named, every cancellation point is swept."""

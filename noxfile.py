@@ -1,0 +1,201 @@
+#!/usr/bin/env -S uv run --script
+
+# /// script
+# dependencies = ["nox>=2025.11"]
+# ///
+
+"""Every check of this project is a session. `nox -l` lists them, `nox` runs the default ones.
+
+One session: `nox -s lint`. One package on one Python: `nox -s "tests-3.11(worker-ipc)"`.
+What stands behind `--` goes to pytest: `nox -s "tests(worker-pool)" -- -k shutdown`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.11"
+nox.options.default_venv_backend = "uv"
+nox.options.error_on_external_run = True  # a tool that the session did not install is a mistake
+nox.options.download_python = "never"  # we test the Pythons that are here; we bring none
+nox.options.stop_on_first_error = False
+
+SUPPORTED = ["3.11", "3.12", "3.13", "3.14"]
+PACKAGES = ["worker-ipc", "worker-pool", "worker-sources", "worker-spawn", "worker-testkit"]
+META = "worker-stack"  # no code of its own: it only names four of them
+META_BRINGS = ["worker-ipc", "worker-pool", "worker-sources", "worker-spawn"]
+
+# `uv run nox` says in UV which uv it is, so nox and its sessions use that one, on PATH or not.
+UV = os.environ.get("UV") or shutil.which("uv") or "uv"
+
+
+def interpreter(version: str) -> str | None:
+    """Ask uv for a Python of this version that really runs; None if this machine has none.
+
+    pyenv puts a shim for every version it knows of on PATH, and most of those fail when run. So its real
+    interpreters are searched too, by their exact names.
+    """
+    pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser().glob(f"versions/{version}.*/bin")
+    path = os.pathsep.join([os.environ["PATH"], *map(str, pyenv)])
+    found = subprocess.run(
+        [UV, "python", "find", "--no-python-downloads", "--no-project", "--system", version],
+        env={**os.environ, "UV_PYTHON_SEARCH_PATH": path},
+        capture_output=True,
+        text=True,
+    )
+    return found.stdout.strip() if found.returncode == 0 else None
+
+
+def pythons() -> list[str]:
+    """The supported versions that are here, oldest first, each made visible to nox by its plain name."""
+    here = []
+    for version in SUPPORTED:
+        if not (path := interpreter(version)):
+            continue
+        here.append(version)
+        name = shutil.which(f"python{version}")
+        if name is None or subprocess.run([name, "-c", ""], capture_output=True).returncode:
+            os.environ["PATH"] = os.pathsep.join([str(Path(path).parent), os.environ["PATH"]])
+    return here
+
+
+PYTHONS = pythons()
+OLDEST = PYTHONS[0]
+OLDEST_AND_NEWEST = list(dict.fromkeys([PYTHONS[0], PYTHONS[-1]]))
+
+each_package = nox.parametrize("package", PACKAGES, ids=PACKAGES)
+
+
+def module(package: str) -> str:
+    return package.replace("-", "_")
+
+
+def sync(session: nox.Session, *args: str) -> None:
+    """Make the session's environment exactly what `args` ask for."""
+    session.run_install(
+        UV,
+        "sync",
+        "--quiet",
+        "--no-default-groups",
+        f"--python={session.virtualenv.location}",
+        *args,
+        env={"UV_PROJECT_ENVIRONMENT": session.virtualenv.location},
+        external=True,
+    )
+
+
+def pytest(session: nox.Session, *args: str) -> None:
+    """Run pytest with nothing forgiven: development mode, and every warning an error (see pyproject.toml)."""
+    session.run("python", "-X", "dev", "-W", "error", "-m", "pytest", *args, *session.posargs)
+
+
+def check(session: nox.Session, script: str, *args: str) -> None:
+    session.run("python", f"checks/{script}.py", *args)
+
+
+@nox.session(python=PYTHONS)
+@each_package
+def tests(session: nox.Session, package: str) -> None:
+    """One package with its own dependencies and nothing else from the workspace."""
+    sync(session, "--package", package, "--group", "test")
+    check(session, "alone", package)
+    pytest(session, f"packages/{package}")
+
+
+@nox.session(python=OLDEST)
+@each_package
+def minimums(session: nox.Session, package: str) -> None:
+    """The oldest versions that our lower bounds promise, on the oldest Python."""
+    path = f"packages/{package}"
+    session.install("--resolution=lowest-direct", "-e", path, f"--group={path}/pyproject.toml:test")
+    check(session, "alone", package, "--lowest")
+    pytest(session, path)
+
+
+@nox.session(python=OLDEST)
+def wheels(session: nox.Session) -> None:
+    """Each wheel installs alone and imports; the ipc wheel alone holds a conversation."""
+    dist = Path(session.create_tmp()) / "dist"
+    shutil.rmtree(dist, ignore_errors=True)
+    session.run(UV, "build", "--quiet", "--all-packages", "--no-sources", f"--out-dir={dist}", external=True)
+
+    def alone(package: str, *command: str) -> None:
+        # The wheel by its path, so that no index can answer for our own name.
+        (wheel,) = dist.glob(f"{module(package)}-*.whl")
+        options = ["--isolated", "--no-project", f"--python={OLDEST}", f"--find-links={dist}", f"--with={wheel}"]
+        session.run(UV, "run", "--quiet", *options, "python", *command, external=True)
+
+    for package in PACKAGES:
+        alone(package, "checks/imports.py", module(package))
+    alone(META, "checks/imports.py", *map(module, META_BRINGS))
+    alone("worker-ipc", "checks/conversation.py")
+
+
+@nox.session(python=OLDEST_AND_NEWEST)
+def integration(session: nox.Session) -> None:
+    """The whole stack on real processes, and every example; the versions must agree."""
+    sync(session, "--all-packages", "--group", "integration")
+    session.run(UV, "pip", "check", f"--python={session.virtualenv.location}", external=True)
+    pytest(session, "tests-integration")
+
+
+@nox.session(python=OLDEST)
+def lint(session: nox.Session) -> None:
+    """Style (ruff), the walls between and inside the packages (import-linter), the house rules."""
+    sync(session, "--only-group", "lint")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    # Nothing of ours is installed here: the linter reads the sources and does not run them.
+    sources = os.pathsep.join(f"packages/{package}/src" for package in PACKAGES)
+    session.run("lint-imports", "--no-cache", env={"PYTHONPATH": sources})
+    check(session, "house_rules")
+
+
+@nox.session(python=OLDEST)
+def typecheck(session: nox.Session) -> None:
+    """Strict types inside (mypy, pyright), complete types outside (--verifytypes)."""
+    sync(session, "--all-packages", "--group", "typing")
+    python = f"--pythonpath={session.virtualenv.location}/bin/python"
+    for package in PACKAGES:
+        typed = [f"packages/{package}/src", *map(str, Path(f"packages/{package}").glob("tests/typing_api.py"))]
+        session.run("mypy", *typed)
+        session.run("pyright", python, *typed)
+        session.run("pyright", python, "--ignoreexternal", "--verifytypes", module(package))
+
+
+@nox.session(python=OLDEST, default=False)
+def bench(session: nox.Session) -> None:
+    """What it costs, beside the peers. `-- --check` fails when a recorded ratio got worse."""
+    sync(session, "--all-packages", "--group", "bench")
+    session.run("python", "-m", "bench", *session.posargs)
+
+
+@nox.session(python=OLDEST, default=False)
+def stress(session: nox.Session) -> None:
+    """Every test marked `stress`, 200 times over."""
+    sync(session, "--all-packages", "--group", "integration")
+    args = ["-m", "stress", "-p", "worker_testkit.repeat", "--repeat=200", "packages", "tests-integration"]
+    pytest(session, *args)
+
+
+@nox.session(python=OLDEST, default=False)
+def soak(session: nox.Session) -> None:
+    """Half an hour of mixed load and random kills; the ledger must balance."""
+    sync(session, "--all-packages", "--group", "integration")
+    pytest(session, "-s", "tests-integration/soak", "--soak-minutes=30")
+
+
+@nox.session(python=OLDEST, default=False)
+def fuzz(session: nox.Session) -> None:
+    """Ten minutes of hostile bytes for every decoder (atheris)."""
+    sync(session, "--all-packages", "--group", "fuzz")
+    session.run("python", "-m", "fuzz", *session.posargs)
+
+
+if __name__ == "__main__":
+    nox.main()

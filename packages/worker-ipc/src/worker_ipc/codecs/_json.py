@@ -1,0 +1,147 @@
+"""JSON values that arrive as they were sent, or an error: the rules, and the only use of orjson.
+
+orjson is fast because it is lenient in a few silent ways: it writes NaN as ``null`` and reads an integer above 64 bits
+as a rounded float. Here each of these is closed at the lowest price that is still exact: the encoded or received
+*bytes* are searched for the one trace such a value must leave there (``null``; a run of 19 digits), which costs a few
+ten nanoseconds, and only a message that has the trace is looked at value by value.
+
+The rules in words are in docs/wire.md, "Values".
+"""
+
+from __future__ import annotations
+
+import orjson
+
+from .._errors import EncodeError, ProtocolError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any, Literal, TypeAlias
+
+    Interop: TypeAlias = Literal["node"] | None
+
+# Left to itself, orjson turns a dataclass into a dict, a datetime into text and a subclass into its base: something
+# else than what was sent would arrive.
+_STRICT = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
+
+# Every digit becomes "0", so that a run of digits can be found by a plain search.
+_DIGITS = bytes(0x30 if 0x30 <= byte <= 0x39 else byte for byte in range(256))
+_TWENTY = b"0" * 20  # 2**64 has 20 digits; 19 always fit
+_MINUS_NINETEEN = b"-" + b"0" * 19  # -2**63 - 1 has 19
+
+_dumps = orjson.dumps
+_loads = orjson.loads
+
+
+def encoder(interop: Interop, *, newline: bool) -> Callable[[object], bytes]:
+    """Make the function that turns a message into JSON bytes, or raises EncodeError naming the value at fault."""
+    if interop not in (None, "node"):
+        raise ValueError(f"interop must be None or 'node', got {interop!r}")
+    options = _STRICT
+    if interop == "node":
+        options |= orjson.OPT_STRICT_INTEGER  # 53 bits: JavaScript would round the rest
+    if newline:
+        options |= orjson.OPT_APPEND_NEWLINE
+
+    def encode(message: object) -> bytes:
+        try:
+            encoded = _dumps(message, None, options)
+        except TypeError as error:  # orjson.JSONEncodeError
+            raise _refusal(message, interop, str(error)) from None
+        nulls = encoded.count(b"null")
+        if nulls and not _only_none(message, nulls) and has_nonfinite(message):
+            raise _refusal(message, interop, "a float is not finite")
+        return encoded
+
+    return encode
+
+
+def decode(document: bytes) -> Any:
+    """Turn the bytes of one JSON document into its value, or raise ProtocolError."""
+    try:
+        value = _loads(document)
+    except ValueError as error:
+        return _decode_slowly(document, str(error))
+    if has_long_number(document) and _has_rounded(value):
+        return _decode_slowly(document, "an integer that is not exact in 64 bits")
+    return value
+
+
+def decode_all(documents: Iterable[bytes]) -> list[Any]:
+    """Turn many documents, known to be without long numbers, into their values. ValueError if one is not JSON."""
+    return list(map(_loads, documents))
+
+
+def has_long_number(text: bytes) -> bool:
+    """Whether `text` may hold an integer beyond 64 bits: 20 digits in a row, or a minus sign and 19.
+
+    Of 18 digits in a row, three fall on positions that are a multiple of six, so a sixth of the bytes rules most
+    texts out. (A digit string in quotes is a false alarm, and only costs time.)
+    """
+    if text[::6].translate(_DIGITS).find(b"000") < 0:
+        return False
+    digits = text.translate(_DIGITS)
+    return digits.find(_TWENTY) >= 0 or digits.find(_MINUS_NINETEEN) >= 0
+
+
+def has_nonfinite(value: Any) -> bool:
+    """Whether a NaN or an infinity is anywhere in a value that orjson has encoded (so its depth is at most 254)."""
+    items = _contents(value)
+    if items is None:
+        return type(value) is float and value - value != 0
+    kinds = set(map(type, items))
+    if float in kinds and any(type(item) is float and item - item != 0 for item in items):
+        return True
+    return not kinds <= _SCALARS and any(map(has_nonfinite, items))
+
+
+_SCALARS = {str, int, float, bool, type(None)}
+
+
+def _only_none(message: Any, nulls: int) -> bool:
+    """Whether the message's own values already explain every ``null``, as in a reply without a result."""
+    return type(message) is dict and list(message.values()).count(None) == nulls
+
+
+def _contents(value: Any) -> Iterable[Any] | None:
+    """What a container contains; None for anything else."""
+    kind: type = type(value)
+    if kind is dict:
+        return value.values()
+    if kind is list or kind is tuple:
+        return value
+    if hasattr(kind, "__members__"):  # an enum, which orjson sends as its value
+        return (value.value,)
+    return None
+
+
+def _has_rounded(value: Any) -> bool:
+    """Whether a float so large is in a decoded value that an integer may have been rounded to it."""
+    if type(value) is float:
+        return not -(2.0**63) < value < 2.0**64
+    items = _contents(value)
+    return items is not None and any(map(_has_rounded, items))
+
+
+def _refusal(message: object, interop: Interop, reason: str) -> EncodeError:
+    from ._json_faults import fault  # only who makes a mistake pays for its explanation
+
+    return EncodeError(fault(message, interop) or f"this message cannot be sent as JSON: {reason}")
+
+
+def _decode_slowly(document: bytes, reason: str) -> Any:
+    """Read what orjson refuses although a peer may legally send it; refuse the rest, with the reason."""
+    if document.lower().find(b"\\ud") < 0 and not reason.startswith("an integer"):
+        raise ProtocolError(f"not JSON: {reason}: {_excerpt(document)}")
+    from ._json_faults import parse
+
+    try:
+        return parse(document)
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError(f"not a JSON value we can take: {error}: {_excerpt(document)}") from None
+
+
+def _excerpt(document: bytes) -> str:
+    shown = bytes(document[:80])
+    return f"{shown!r}{'...' if len(document) > len(shown) else ''}"

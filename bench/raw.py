@@ -12,13 +12,13 @@ import socket
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 
 import orjson
 
-from bench.load import measure
+from bench.load import Run, measure
 
 CHUNK = 65536
 
@@ -38,7 +38,7 @@ while chunk := os.read(fd, 65536):
 
 
 @contextmanager
-def open_pool(workers: int = 2, depth: int = 1) -> Iterator[Callable[[list[str]], list[str]]]:
+def open_pool(workers: int, depth: int) -> Iterator[Run]:
     """A function from inputs to results, over `workers` children with `depth` messages in flight each."""
     pairs = [socket.socketpair() for _ in range(workers)]
     children = [
@@ -56,33 +56,30 @@ def open_pool(workers: int = 2, depth: int = 1) -> Iterator[Callable[[list[str]]
             child.wait(5)
 
 
-def run(sockets: list[socket.socket], depth: int, inputs: list[str]) -> list[str]:
+def run(sockets: list[socket.socket], depth: int, inputs: Iterable[str]) -> Iterator[str]:
     """Keep `depth` messages in flight on every socket until all inputs are answered."""
     todo = enumerate(inputs)
     tails = {ours.fileno(): (ours, b"") for ours in sockets}
-    epoll = select.epoll()
-    results: list[str] = []
 
-    def post(ours: socket.socket, count: int) -> None:
+    def post(ours: socket.socket, count: int) -> int:
         lines = [
             orjson.dumps({"type": "request", "id": number, "data": data}, None, orjson.OPT_APPEND_NEWLINE)
             for number, data in islice(todo, count)
         ]
-        if lines:
-            ours.sendall(b"".join(lines))
+        ours.sendall(b"".join(lines))
+        return len(lines)
 
-    with epoll:
+    with select.epoll() as epoll:
         for ours in sockets:
             epoll.register(ours, select.EPOLLIN)
-            post(ours, depth)
-        while len(results) < len(inputs):
+        in_flight = sum(post(ours, depth) for ours in sockets)
+        while in_flight:
             for descriptor, _ in epoll.poll():
                 ours, tail = tails[descriptor]
                 *lines, tail = (tail + ours.recv(CHUNK)).split(b"\n")
                 tails[descriptor] = ours, tail
-                results.extend([orjson.loads(line)["data"] for line in lines])
-                post(ours, len(lines))
-    return results
+                yield from [orjson.loads(line)["data"] for line in lines]
+                in_flight += post(ours, len(lines)) - len(lines)
 
 
 def main() -> None:

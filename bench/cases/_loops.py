@@ -1,0 +1,3 @@
+"""The three event loops under which ours is measured."""
+
+LOOPS = ("asyncio", "uvloop", "trio")

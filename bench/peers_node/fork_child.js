@@ -1,0 +1,3 @@
+'use strict';
+
+process.on('message', ({ id, data }) => process.send({ type: 'response', id, data: data + data }));

@@ -57,7 +57,7 @@ def encoder(interop: Interop, *, newline: bool) -> Callable[[object], bytes]:
     return encode
 
 
-def decode(document: bytes) -> Any:
+def decode(document: bytes | bytearray) -> Any:
     """Turn the bytes of one JSON document into its value, or raise ProtocolError."""
     try:
         value = _loads(document)
@@ -73,7 +73,7 @@ def decode_all(documents: Iterable[bytes]) -> list[Any]:
     return list(map(_loads, documents))
 
 
-def has_long_number(text: bytes) -> bool:
+def has_long_number(text: bytes | bytearray) -> bool:
     """Whether `text` may hold an integer beyond 64 bits: 20 digits in a row, or a minus sign and 19.
 
     Of 18 digits in a row, three fall on positions that are a multiple of six, so a sixth of the bytes rules most
@@ -101,12 +101,13 @@ _SCALARS = {str, int, float, bool, type(None)}
 
 def _only_none(message: Any, nulls: int) -> bool:
     """Whether the message's own values already explain every ``null``, as in a reply without a result."""
-    return type(message) is dict and list(message.values()).count(None) == nulls
+    kind: object = type(message)
+    return kind is dict and list(message.values()).count(None) == nulls
 
 
 def _contents(value: Any) -> Iterable[Any] | None:
     """What a container contains; None for anything else."""
-    kind: type = type(value)
+    kind: object = type(value)
     if kind is dict:
         return value.values()
     if kind is list or kind is tuple:
@@ -130,7 +131,7 @@ def _refusal(message: object, interop: Interop, reason: str) -> EncodeError:
     return EncodeError(fault(message, interop) or f"this message cannot be sent as JSON: {reason}")
 
 
-def _decode_slowly(document: bytes, reason: str) -> Any:
+def _decode_slowly(document: bytes | bytearray, reason: str) -> Any:
     """Read what orjson refuses although a peer may legally send it; refuse the rest, with the reason."""
     if document.lower().find(b"\\ud") < 0 and not reason.startswith("an integer"):
         raise ProtocolError(f"not JSON: {reason}: {_excerpt(document)}")
@@ -142,6 +143,6 @@ def _decode_slowly(document: bytes, reason: str) -> Any:
         raise ProtocolError(f"not a JSON value we can take: {error}: {_excerpt(document)}") from None
 
 
-def _excerpt(document: bytes) -> str:
+def _excerpt(document: bytes | bytearray) -> str:
     shown = bytes(document[:80])
     return f"{shown!r}{'...' if len(document) > len(shown) else ''}"

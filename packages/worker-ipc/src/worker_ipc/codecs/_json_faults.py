@@ -30,7 +30,7 @@ def fault(message: object, interop: str | None) -> str | None:
     return None
 
 
-def parse(document: bytes) -> object:
+def parse(document: bytes | bytearray) -> object:
     """Read one JSON document with the standard library, which takes lone surrogate escapes; ValueError if it is not.
 
     Its own leniencies (NaN, infinities by overflow) are closed, and integers are held to 64 bits.
@@ -41,15 +41,16 @@ def parse(document: bytes) -> object:
 
 
 def _problem(value: Any, lowest: int, highest: int) -> str | None:
-    if type(value) is float and value - value != 0:
+    kind: object = type(value)
+    if kind is float and value - value != 0:
         return f"is {value!r}, which JSON does not have: send None, or a text that both sides agree on"
-    if type(value) is int and not lowest <= value <= highest:
+    if kind is int and not lowest <= value <= highest:
         return f"is an integer outside {lowest}..{highest}, which would not arrive exactly: send it as text"
-    if type(value) is str and not _is_unicode(value):
+    if kind is str and not _is_unicode(value):
         return "has a lone surrogate, which is no Unicode text: send os.fsencode(...) of a file name as hex or base64"
-    if type(value) is dict:
+    if kind is dict:
         return _bad_key(value)
-    if type(value) in _PLAIN or hasattr(type(value), "__members__") or type(value).__name__ == "UUID":
+    if kind in _PLAIN or hasattr(kind, "__members__") or type(value).__name__ == "UUID":
         return None
     return f"is of type {type(value).__qualname__}, which would not arrive as such: {_advice(value)}"
 
@@ -79,14 +80,15 @@ def _too_deep(value: object, depth: int) -> str | None:
 
 
 def _steps(value: Any) -> Iterator[tuple[str, Any]]:
-    if type(value) is dict:
+    kind: object = type(value)
+    if kind is dict:
         for key, item in value.items():
             yield f"[{_show(key)}]", item
-    elif type(value) is list or type(value) is tuple:
+    elif kind is list or kind is tuple:
         for index, item in enumerate(value):
             yield f"[{index}]", item
-    elif hasattr(type(value), "__members__"):
-        yield ".value", getattr(value, "value", None)
+    elif hasattr(kind, "__members__"):
+        yield ".value", value.value
 
 
 def _is_unicode(text: str) -> bool:

@@ -157,6 +157,13 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session(python=OLDEST)
+def planted(session: nox.Session) -> None:
+    """The checks themselves: each fault, planted in a copy of the tree, is caught by the session that should."""
+    sync(session, "--only-group", "planted")
+    pytest(session, "checks")
+
+
+@nox.session(python=OLDEST)
 def typecheck(session: nox.Session) -> None:
     """Strict types inside (mypy, pyright), complete types outside (--verifytypes)."""
     sync(session, "--all-packages", "--group", "typing")

@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from imports import import_all
 from packaging.requirements import Requirement  # pytest depends on it, so it is in every test environment
+
+from imports import import_all
 
 TESTKIT = "worker-testkit"  # in every test group; it depends on anyio and pytest alone
 

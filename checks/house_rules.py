@@ -12,6 +12,7 @@ import ast
 import sys
 import tomllib
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
@@ -87,7 +88,7 @@ def exports(module: Module) -> list[str] | None:
 
 def statements(body: list[ast.stmt]) -> Iterator[tuple[ast.stmt, ast.stmt | None]]:
     """Yield each statement of a module with the one after it, going into `if` and `try` (TYPE_CHECKING, versions)."""
-    for node, after in zip(body, [*body[1:], None], strict=True):
+    for node, after in zip_longest(body, body[1:]):
         yield node, after
         for inner in ("body", "orelse", "handlers", "finalbody"):
             if isinstance(node, ast.If | ast.Try):
@@ -131,14 +132,14 @@ def check_docstrings(module: Module, public: str, package: Path) -> Iterator[str
             if target := imported_from(node, module.path, package):
                 yield from check_docstrings(Module.read(target), public, package)
         elif isinstance(node, Definition) and node.name == public:
-            yield from undocumented(node, module.path.relative_to(package).as_posix())
+            yield from undocumented(node, module.path.relative_to(package.parent).as_posix())
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             named = any(isinstance(target, ast.Name) and target.id == public for target in targets)
             above = module.lines[node.lineno - 2].strip() if node.lineno > 1 else ""
             below = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
             if named and not above.startswith("#") and not below and "#" not in module.lines[node.lineno - 1]:
-                yield f"{module.path.relative_to(package)}: {public} has neither a comment nor a docstring"
+                yield f"{module.path.relative_to(package.parent)}: {public} has neither a comment nor a docstring"
 
 
 def imported_from(node: ast.ImportFrom, path: Path, package: Path) -> Path | None:

@@ -1,0 +1,31 @@
+"""Run each selected test many times: `pytest -p worker_testkit.repeat --repeat=200 -m stress`.
+
+A race shows itself rarely; a test of one is believed when it has passed two hundred times. Each repetition is a test of
+its own, with its own fixtures and its own leak check. The order is once through all tests, then again, so that the
+repetitions of one test meet different neighbours in time.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+__all__ = ("pytest_addoption", "pytest_generate_tests")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare `--repeat`."""
+    parser.getgroup("worker-testkit").addoption("--repeat", type=int, default=1, metavar="N", help="run tests N times")
+
+
+@pytest.fixture(scope="session")
+def repetition(request: pytest.FixtureRequest) -> int:
+    """The number of this repetition, from 1."""
+    return int(getattr(request, "param", 1))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give every test one more parameter."""
+    count: int = metafunc.config.getoption("--repeat")
+    if count > 1:
+        metafunc.fixturenames.append("repetition")
+        metafunc.parametrize("repetition", range(1, count + 1), indirect=True, scope="session", ids=str)

@@ -164,15 +164,16 @@ def planted(session: nox.Session) -> None:
 
 
 @nox.session(python=OLDEST)
-def typecheck(session: nox.Session) -> None:
-    """Strict types inside (mypy, pyright), complete types outside (--verifytypes)."""
+@each_package
+def typecheck(session: nox.Session, package: str) -> None:
+    """Strict types inside (mypy, pyright), type-level tests, complete types outside (--verifytypes)."""
     sync(session, "--all-packages", "--group", "typing")
+    path = Path("packages", package)
+    typed = [f"{path}/src", *map(str, path.glob("tests/typing_api.py"))]
     python = f"--pythonpath={session.virtualenv.location}/bin/python"
-    for package in PACKAGES:
-        typed = [f"packages/{package}/src", *map(str, Path(f"packages/{package}").glob("tests/typing_api.py"))]
-        session.run("mypy", *typed)
-        session.run("pyright", python, *typed)
-        session.run("pyright", python, "--ignoreexternal", "--verifytypes", module(package))
+    session.run("mypy", *typed)
+    session.run("pyright", python, *typed)
+    session.run("pyright", python, "--ignoreexternal", "--verifytypes", module(package))
 
 
 @nox.session(python=OLDEST, default=False)

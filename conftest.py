@@ -1,0 +1,25 @@
+"""Tests that need another program say so: `@pytest.mark.node`, `@pytest.mark.needs("bc")`.
+
+Without the program they are skipped, and the summary names it. Node is different under CI=true: half of what this project
+promises is about children in other languages, so there its absence is an error.
+"""
+
+import os
+import shutil
+
+import pytest
+
+# Debian puts chess engines into /usr/games, which is not on every PATH.
+PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/games"])
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip the test, or fail it, if a program that it needs is missing."""
+    programs = [program for marker in item.iter_markers("needs") for program in marker.args]
+    if item.get_closest_marker("node"):
+        programs.append("node")
+    for program in programs:
+        if shutil.which(program, path=PATH) is None:
+            if program == "node" and os.environ.get("CI") == "true":
+                pytest.fail("needs Node.js, which must be there when CI=true", pytrace=False)
+            pytest.skip(f"needs {program}")

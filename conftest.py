@@ -1,7 +1,7 @@
 """Tests that need another program say so: `@pytest.mark.node`, `@pytest.mark.needs("bc")`.
 
-Without the program they are skipped, and the summary names it. Node is different under CI=true: half of what this project
-promises is about children in other languages, so there its absence is an error.
+Without the program they are skipped, and the summary names it. Node is different under CI=true: much of what this
+project promises is about children in other languages, so there its absence is an error.
 """
 
 import os

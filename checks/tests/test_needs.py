@@ -22,7 +22,7 @@ def test_plain(): pass
 """
 
 
-@pytest.mark.parametrize(("ci", "ending"), [("", "1 passed, 2 skipped"), ("true", "1 failed, 1 passed, 1 skipped")])
+@pytest.mark.parametrize(("ci", "ending"), [("", "1 passed, 2 skipped"), ("true", "1 passed, 1 skipped, 1 error")])
 def test_a_missing_program(tmp_path: Path, ci: str, ending: str) -> None:
     (tmp_path / "conftest.py").write_text((ROOT / "conftest.py").read_text())
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n    node: x\n    needs: x\n")

@@ -119,7 +119,7 @@ def minimums(session: nox.Session, package: str) -> None:
 
 @nox.session(python=OLDEST)
 def wheels(session: nox.Session) -> None:
-    """Each wheel installs alone and imports; the ipc wheel alone holds a conversation."""
+    """Each wheel installs alone and imports; the ipc wheel alone is lean and holds a conversation."""
     dist = Path(session.create_tmp()) / "dist"
     shutil.rmtree(dist, ignore_errors=True)
     session.run(UV, "build", "--quiet", "--all-packages", "--no-sources", f"--out-dir={dist}", external=True)
@@ -133,6 +133,7 @@ def wheels(session: nox.Session) -> None:
     for package in PACKAGES:
         alone(package, "checks/imports.py", module(package))
     alone(META, "checks/imports.py", *map(module, META_BRINGS))
+    alone("worker-ipc", "checks/lean_child.py")
     alone("worker-ipc", "checks/conversation.py")
 
 

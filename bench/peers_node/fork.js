@@ -1,37 +1,28 @@
 'use strict';
-// The limit in Node: `child_process.fork`, and nothing around it.
+// Node's own `child_process.fork`, with the least that several answers under way ask for: an id and a promise each.
 
 const { fork } = require('node:child_process');
 const { resolve } = require('node:path');
-const { measure, options } = require('./measure.js');
+const { measure, options, pull } = require('./measure.js');
 
+const pending = new Map();
 const children = Array.from({ length: options.workers }, () => fork(resolve(__dirname, 'fork_child.js')));
+let last = 0;
 
-function run(inputs, keep) {
-  return new Promise(done => {
-    const todo = inputs.entries();
-    let waiting = 0;
-    const post = child => {
-      const { value, done: ended } = todo.next();
-      if (!ended) {
-        child.send({ type: 'request', id: value[0], data: value[1] });
-        waiting += 1;
-      }
-    };
-    for (const child of children) {
-      child.removeAllListeners('message').on('message', message => {
-        keep(message.data);
-        waiting -= 1;
-        post(child);
-        if (waiting === 0) {
-          done();
-        }
-      });
-      for (let sent = 0; sent < options.depth; sent++) {
-        post(child);
-      }
-    }
+for (const child of children) {
+  child.on('message', ({ id, data }) => {
+    pending.get(id)(data);
+    pending.delete(id);
   });
 }
 
-measure(run).then(() => children.forEach(child => child.disconnect()));
+const ask = (child, data) =>
+  new Promise(answer => {
+    pending.set(++last, answer);
+    child.send({ type: 'request', id: last, data });
+  });
+
+measure((inputs, keep) => {
+  const todo = inputs[Symbol.iterator]();
+  return Promise.all(children.map(child => pull(options.depth, item => ask(child, item), todo, keep)));
+}).then(() => children.forEach(child => child.disconnect()));

@@ -1,1 +1,39 @@
 """Where inputs come from, one at a time, when asked."""
+
+from ._compose import batched as batched
+from ._compose import limited as limited
+from ._compose import mapped as mapped
+from ._compose import merge as merge
+from ._compose import throttle as throttle
+from ._errors import CorruptFile as CorruptFile
+from ._errors import DatabaseLocked as DatabaseLocked
+from ._errors import DiskFull as DiskFull
+from ._errors import EncodeError as EncodeError
+from ._errors import ForeignFile as ForeignFile
+from ._errors import QueueFull as QueueFull
+from ._errors import SourceClosed as SourceClosed
+from ._errors import StorageError as StorageError
+from ._errors import WorkerSourcesError as WorkerSourcesError
+from ._event import EventSource as EventSource
+from ._iterable import IterableSource as IterableSource
+from ._queue import QueueSource as QueueSource
+
+__all__ = [
+    "CorruptFile",
+    "DatabaseLocked",
+    "DiskFull",
+    "EncodeError",
+    "EventSource",
+    "ForeignFile",
+    "IterableSource",
+    "QueueFull",
+    "QueueSource",
+    "SourceClosed",
+    "StorageError",
+    "WorkerSourcesError",
+    "batched",
+    "limited",
+    "mapped",
+    "merge",
+    "throttle",
+]

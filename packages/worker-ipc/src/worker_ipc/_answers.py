@@ -1,0 +1,157 @@
+"""The peer's requests: who answers which method, and what runs right now.
+
+A function that returns at once is called straight from the read callback, and its reply is on the wire before the
+next message is looked at; one that returns an awaitable gets a task of its own, so many may run at once.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from typing import TYPE_CHECKING, Any
+
+from anyio import CancelScope, get_cancelled_exc_class
+
+from . import _rpc
+from ._errors import EncodeError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from anyio.abc import TaskGroup
+
+    from ._rpc import Message
+    from ._stream import MessageStream
+
+logger = logging.getLogger("worker_ipc")
+
+
+class Answers:
+    """`patient`: until the first function is registered, requests are held (up to `limit`), not refused.
+
+    A child is patient: it may have to load something before it can say what it answers. A parent is not: a language
+    server that asks its client something waits for the refusal.
+    """
+
+    def __init__(self, stream: MessageStream[Any], group: TaskGroup, *, patient: bool, limit: int) -> None:
+        self._stream = stream
+        self._group = group
+        self._patient = patient
+        self._limit = limit
+        self._held: list[tuple[Message, int]] = []
+        self._functions: dict[str, Callable[..., Any]] = {}
+        self._running: dict[object, CancelScope] = {}
+        self.errors = 0  # functions and notification handlers that raised
+        self.unknown = 0  # notifications that nobody handles
+        self.bytes = 0  # of the requests that are being answered or held
+
+    @property
+    def running(self) -> int:
+        """How many are being answered right now."""
+        return len(self._running)
+
+    def register(self, method: str, function: Callable[..., Any]) -> Callable[[], None]:
+        """Answer a method with a function; return what restores the state before."""
+        before = self._functions.get(method)
+        self._functions[method] = function
+        self._patient = False
+
+        def restore() -> None:
+            if self._functions.get(method) is function:
+                if before is None:
+                    del self._functions[method]
+                else:
+                    self._functions[method] = before
+
+        return restore
+
+    def release_held(self) -> None:
+        """Answer what was held."""
+        held, self._held = self._held, []
+        for message, size in held:
+            self.bytes -= size
+            self.request(message, size)
+
+    @property
+    def holds(self) -> bool:
+        """Tell whether requests are held."""
+        return bool(self._held)
+
+    def request(self, message: Message, size: int) -> None:
+        """Take a request or notification from the wire. Never raises but ProtocolError."""
+        _rpc.check_request(message)
+        method: str = message["method"]
+        if method == _rpc.CANCEL:
+            self._cancel(message.get("params"))
+            return
+        function = self._functions.get(method)
+        if function is not None:
+            self._call(function, message, size)
+        elif self._patient and len(self._held) < self._limit:
+            self._held.append((message, size))
+            self.bytes += size
+        elif "id" in message:
+            self._reply(_rpc.error(message["id"], _rpc.METHOD_NOT_FOUND, f"no function answers {method!r} here"))
+        else:
+            self.unknown += 1
+
+    def _call(self, function: Callable[..., Any], message: Message, size: int) -> None:
+        try:
+            value = _rpc.apply(function, message.get("params"))
+        except BaseException as error:  # also SystemExit: it is the answer to a request, not our end
+            self._failed(message, error)
+            return
+        if inspect.isawaitable(value):
+            self.bytes += size
+            self._group.start_soon(self._await, value, message, size, name=f"worker_ipc answer {message['method']}")
+        elif "id" in message:
+            self._succeeded(message, value)
+
+    async def _await(self, awaitable: Awaitable[Any], message: Message, size: int) -> None:
+        id = message.get("id")
+        scope = CancelScope()
+        if "id" in message:
+            self._running[id] = scope
+        try:
+            with scope:
+                value = await awaitable
+                if "id" in message:
+                    self._succeeded(message, value)
+            if scope.cancelled_caught and "id" in message:
+                self._reply(_rpc.error(id, _rpc.CANCELLED, "the request was cancelled"))
+        except get_cancelled_exc_class():
+            raise
+        except BaseException as error:
+            self._failed(message, error)
+        finally:
+            self.bytes -= size
+            if self._running.get(id) is scope:
+                del self._running[id]
+
+    def _cancel(self, params: Any) -> None:
+        id = params.get("id") if isinstance(params, dict) else None
+        try:
+            scope = self._running.get(id)
+        except TypeError:  # an unhashable id is nobody's
+            return
+        if scope is not None:
+            scope.cancel()
+
+    def _succeeded(self, message: Message, value: Any) -> None:
+        try:
+            self._reply(_rpc.result(message["id"], value))
+        except EncodeError as error:
+            self._failed(message, error)
+
+    def _failed(self, message: Message, error: BaseException) -> None:
+        self.errors += 1
+        if "id" not in message:
+            logger.error("the handler of notification %r failed", message["method"], exc_info=error)
+            return
+        try:
+            self._reply(_rpc.failure(message["id"], error))
+        except EncodeError as unsendable:  # a RemoteError with data that can't be sent
+            self._reply(_rpc.error(message["id"], _rpc.INTERNAL_ERROR, str(unsendable)))
+
+    def _reply(self, reply: Message) -> None:
+        self._stream.post(reply, now=True)

@@ -1,0 +1,263 @@
+"""Channel: events and requests, for the tasks of one event loop. The public face; the engine is `_core`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from anyio import fail_after
+
+from . import _rpc
+from ._conversation import Conversation
+from ._core import ChannelCore, is_reserved
+from ._errors import EncodeError
+from ._listeners import Listener, Wait, run_handler
+from ._requests import PendingRequest, cancel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ._errors import ChannelClosed, RemoteError
+    from ._mailbox import Message
+    from ._rpc import Params
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelStatistics:
+    """A snapshot of a channel's counters, from `Channel.statistics()`."""
+
+    sent: int
+    """Messages sent: events, requests and notifications."""
+    received: int
+    """Messages received, of any kind."""
+    dropped: int
+    """Messages that nobody claimed, beyond the bounds of the mailbox."""
+    kept: int
+    """Messages in the mailbox now: nobody claimed them yet."""
+    kept_bytes: int
+    """Their size, as received."""
+    queued_bytes: int
+    """Bytes that listeners and handlers have not read yet, and of requests that are being answered."""
+    unsent_bytes: int
+    """Bytes that are accepted, but not handed to the kernel yet."""
+    late_replies: int
+    """Replies to nobody: unknown ids, doubled replies, replies after a cancellation or a timeout."""
+    unhandled: int
+    """Notifications for which no function is registered."""
+    handler_errors: int
+    """Exceptions raised by handlers and answering functions."""
+    pending_requests: int
+    """Our requests without a reply."""
+    running_requests: int
+    """The peer's requests that are being answered."""
+    paused: bool
+    """Reading is paused: a listener's queue is full, and nobody waits for anything."""
+
+
+class Channel(ChannelCore):
+    """A conversation with another process. Made by `open_child` and `open_parent`, never by hand.
+
+    **Events**: `send`, `send_nowait`; `listen_once`, `listen`, `listen_for`, `release`.
+    **Requests** (JSON-RPC 2.0): `request`, `request_nowait`, `notify`; `handle`.
+
+    Everything is for the tasks of one event loop. Every wait ends: when the peer is gone, what had been received stays
+    readable, and then every pending and future wait raises ChannelClosed.
+    """
+
+    # --- events
+
+    async def send(self, type: str, data: Mapping[str, Any] | None = None) -> None:
+        """Send the message ``{"type": type, **data}``.
+
+        Waits while the peer does not read and the send buffer is full (64 KiB). Cancelled while waiting, nothing was
+        sent; never is half a message. When it returns in a child, the kernel has the message; in a parent, it has it
+        within a tick of the loop.
+
+        Raises EncodeError if the message would not arrive as it is (also for a `data` with the members ``type`` or
+        ``jsonrpc``, or Node's reserved ``cmd``); the channel is unharmed. Raises ChannelClosed when the peer is gone.
+        """
+        message = _event(type, data)
+        stream = self._stream
+        if self._mailbox.full:
+            self._somebody_waits()  # a blocked send keeps the reader going, on either end
+        await stream.send(message)
+        if stream.writer.broken:
+            await self._end_of_sending()
+        self._sent += 1
+
+    def send_nowait(self, type: str, data: Mapping[str, Any] | None = None) -> None:
+        """Send as `send` does, or raise WouldBlock where it would wait."""
+        if self._error is not None:
+            raise self._closed_error()
+        self._stream.send_nowait(_event(type, data))
+        self._sent += 1
+
+    def listen_once(self, type: str | None = None) -> Wait:
+        """Register now for one message of this type (None: of any); await the result to get it.
+
+        Waits are first come, first served, and one message settles one wait. A message that was received before, and
+        that nobody took, is given at once.
+        """
+        wait = Wait(self, self._mailbox.claim(type))
+        if self._stream.reader.paused:
+            self._somebody_waits()
+        return wait
+
+    def listen(self, type: str | None = None) -> Listener:
+        """Register now for all messages of this type (None: of any); iterate over the result to get them.
+
+        In a child the iteration ends when the parent closes; in a parent it raises ChannelClosed when the child ends.
+        When 1000 messages (`mailbox`) wait in it and nobody waits for anything else, reading pauses, which slows the
+        peer; when 64 MiB are held while somebody does wait, the channel breaks with Overrun.
+        """
+        return Listener(self, self._mailbox.subscribe(type))
+
+    def listen_for(self, type: str | None, handler: Callable[[Message], object]) -> Callable[[], None]:
+        """Call a sync or async function with each message of this type; return a function that removes it.
+
+        One message at a time for each handler, in order. A handler that raises is logged and counted, and stays. A
+        handler that runs when it is removed runs to its end.
+        """
+        listener = self.listen(type)
+        self._group.start_soon(run_handler, listener, handler, self._count_error, name=f"worker_ipc handler {type}")
+        return listener.close
+
+    def release(self) -> None:
+        """Remove every listener: waits, iterations, handlers of events. Functions from `handle` stay."""
+        self._mailbox.withdraw_since(0)
+
+    # --- requests
+
+    async def request(self, method: str, params: Params = None, *, timeout: float | None = None) -> Any:
+        """Call a function of the peer and return its result. Many requests may be in flight at once.
+
+        `params`: a sequence for positional, a mapping for keyword arguments. `timeout` in seconds; None: no limit.
+        Cancelled or timed out, the peer is told (`$/cancelRequest`), and a late reply is dropped and counted.
+
+        Raises RemoteError when the peer's function fails or does not exist, ChannelClosed when the peer is gone first,
+        TimeoutError, or EncodeError (nothing was sent).
+        """
+        if timeout is not None:
+            with fail_after(timeout):
+                return await self.request(method, params)
+        if self._error is not None:
+            raise self._closed_error()
+        stream, calls = self._stream, self._calls
+        if stream.writer.busy:
+            await stream.turn()
+        waiter = self._loop.waiter()
+        id = calls.open(waiter)
+        try:
+            stream.post(_rpc.request(id, method, params))
+            if stream.reader.paused:
+                self._somebody_waits()
+            reply = await waiter
+        except BaseException as error:
+            if isinstance(error, EncodeError):
+                calls.abandon(id)
+            else:
+                cancel(self, id)
+            raise
+        self._sent += 1
+        if reply.__class__ is dict:
+            if "error" in reply:
+                return _rpc.outcome(reply)
+            return reply["result"]
+        raise self._closed_error()
+
+    def request_nowait(
+        self, method: str, params: Params, settle: Callable[[Any, RemoteError | ChannelClosed | None], object]
+    ) -> PendingRequest:
+        """Call a function of the peer; `settle(result, error)` is called with what comes back.
+
+        The form for throughput: no task and no future per call. `settle` is called exactly once, on the loop's thread,
+        straight from the read callback: it must not block, and may make the next request, which then leaves in the
+        same write. `error` is None, RemoteError or ChannelClosed. `cancel()` on what is returned withdraws the call.
+
+        It never waits and never raises WouldBlock: a request that can't be written yet is queued, so the caller bounds
+        memory by how many it has in flight. Raises ChannelClosed or EncodeError at the call; `settle` is not called.
+        """
+        if self._error is not None:
+            raise self._closed_error()
+        stream, calls = self._stream, self._calls
+        pending = PendingRequest(self, settle)
+        pending.id = id = calls.open(pending)
+        try:
+            stream.post(_rpc.request(id, method, params))
+        except BaseException:
+            calls.abandon(id)
+            raise
+        if stream.reader.paused:
+            self._somebody_waits()
+        self._sent += 1
+        return pending
+
+    async def notify(self, method: str, params: Params = None) -> None:
+        """Call a function of the peer without an answer. Waits and raises as `send` does."""
+        await self._stream.send(_rpc.notification(method, params))
+        if self._stream.writer.broken:
+            await self._end_of_sending()
+        self._sent += 1
+
+    def handle(self, method: str, function: Callable[..., Any]) -> Callable[[], None]:
+        """Answer the peer's requests for `method`; return a function that removes it again.
+
+        The function may be sync or async; async ones run at once, each in a task of its own, and are cancelled when
+        the peer cancels. What it raises, `SystemExit` included, reaches the peer as RemoteError with the traceback as
+        text. A method without a function is refused; in a child, only from its first `handle` on: what came before is
+        held for it.
+        """
+        remove = self._answers.register(method, function)
+        if self._answers.holds:
+            self._loop.soon(self._answers.release_held)  # a tick later: more functions may be registered now
+        if self._registered is not None:
+            self._registered.append(remove)
+        return remove
+
+    # --- scopes and state
+
+    def conversation(self) -> Conversation:
+        """Return a scope for one conversation: it begins with an empty mailbox and leaves no listener behind.
+
+            with channel.conversation():
+                reply = channel.listen_once("response")
+                ...
+
+        Leaving withdraws every wait, iteration, handler and function registered on the channel since; those from before
+        stay. Sync, and costs less than a microsecond. Conversations may be nested, not overlapped.
+        """
+        return Conversation(self)
+
+    def statistics(self) -> ChannelStatistics:
+        """Return a snapshot of the counters."""
+        mailbox, stream, answers = self._mailbox, self._stream, self._answers
+        return ChannelStatistics(
+            sent=self._sent,
+            received=self._received,
+            dropped=mailbox.dropped,
+            kept=mailbox.kept,
+            kept_bytes=mailbox.kept_bytes,
+            queued_bytes=mailbox.queued_bytes + answers.bytes,
+            unsent_bytes=stream.writer.queued,
+            late_replies=self._calls.late,
+            unhandled=answers.unknown,
+            handler_errors=self._handler_errors + answers.errors,
+            pending_requests=len(self._calls.pending),
+            running_requests=answers.running,
+            paused=stream.reader.paused,
+        )
+
+
+def _event(type: str, data: Mapping[str, Any] | None) -> Message:
+    """Build the message of an event, or raise EncodeError for what only the wire itself may say."""
+    if data is None:
+        message = {"type": type}
+    elif "type" in data or "jsonrpc" in data:
+        raise EncodeError("the data of an event must be without the members 'type' and 'jsonrpc': these are the wire's")
+    elif "cmd" in data and is_reserved(data["cmd"]):
+        raise EncodeError(f"a 'cmd' that begins with NODE_ is reserved by Node, got {data['cmd']!r}")
+    else:
+        message = {"type": type, **data}
+    if type.__class__ is not str:
+        raise EncodeError(f"the type of an event must be a str, got {type!r}")
+    return message

@@ -1,0 +1,158 @@
+"""The awaitable faces of the mailbox: one wait, one iteration, one handler loop.
+
+Each is a handle on a claim or a subscription, and gives it up when it is dropped: the mailbox holds the claim, but
+only its user holds the handle. So a `break`, an exception or a forgotten wait leaves nothing behind that would
+swallow a message. (While a task is parked, its frame holds the handle, and the claim's waiter holds the task.)
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from typing import TYPE_CHECKING, Any, Protocol, final
+
+from ._errors import ChannelClosed
+from ._mailbox import DELIVERED, FAILED, TAKEN, WAITING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from typing import Self
+
+    from ._mailbox import Claim, Mailbox, Message, Subscription
+    from ._readiness import Loop
+
+logger = logging.getLogger("worker_ipc")
+
+
+class Owner(Protocol):
+    """The channel, as its listeners see it."""
+
+    _mailbox: Mailbox
+    _loop: Loop
+
+    def _somebody_waits(self) -> None: ...
+    def _closed_error(self) -> ChannelClosed: ...
+    def _iteration_ends_quietly(self) -> bool: ...
+
+
+@final
+class Wait:
+    """The wait for one message that `listen_once` registered. Await it once; drop or `cancel()` it to withdraw it.
+
+    Awaiting returns the message. If the awaiting task is cancelled in the instant of delivery, the message goes to the
+    next wait, or back to the mailbox. Raises ChannelClosed when the channel ends first.
+    """
+
+    __slots__ = ("_claim", "_owner")
+
+    def __init__(self, owner: Owner, claim: Claim) -> None:
+        self._owner = owner
+        self._claim = claim
+
+    def __await__(self) -> Generator[Any, Any, Message]:
+        claim = self._claim
+        if claim.state == WAITING:
+            if claim.waiter is not None:
+                raise RuntimeError("this wait is awaited by another task already; call listen_once() for each")
+            claim.waiter = waiter = self._owner._loop.waiter()
+            try:
+                yield from waiter.__await__()
+            except BaseException:
+                self.cancel()
+                raise
+        if claim.state == DELIVERED and claim.message is not None:
+            message, claim.message, claim.state = claim.message, None, TAKEN
+            return message
+        if claim.state == FAILED:
+            raise self._owner._closed_error()
+        raise RuntimeError("this wait was taken or withdrawn already; call listen_once() for each message")
+
+    def cancel(self) -> None:
+        """Withdraw the wait. A message that it had been given and nobody took goes to the next. Idempotent."""
+        self._owner._mailbox.withdraw(self._claim)
+
+    def __del__(self) -> None:
+        if self._claim.state in (WAITING, DELIVERED):
+            self.cancel()
+
+
+@final
+class Listener:
+    """The messages of one type, from `listen`: an async iterator, and a context manager that unregisters.
+
+        async for message in channel.listen("progress"): ...        # leaving the loop unregisters
+
+        with channel.listen("progress") as messages:                # registered before the request is sent
+            await channel.send("request")
+            async for message in messages: ...
+
+    Several tasks may iterate over one listener: each message goes to one of them. Cancelling an iteration loses
+    nothing. What was received and not read when it unregisters goes to whoever asks next.
+    """
+
+    __slots__ = ("_owner", "_subscription")
+
+    def __init__(self, owner: Owner, subscription: Subscription) -> None:
+        self._owner = owner
+        self._subscription = subscription
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Message:
+        owner, subscription = self._owner, self._subscription
+        mailbox = owner._mailbox
+        while (message := mailbox.next(subscription)) is None:
+            if subscription.closed:
+                raise StopAsyncIteration
+            if mailbox.ended:
+                self.close()
+                if owner._iteration_ends_quietly():
+                    raise StopAsyncIteration
+                raise owner._closed_error()
+            await self._park()
+        return message
+
+    async def _park(self) -> None:
+        waiters = self._subscription.waiters
+        waiter = self._owner._loop.waiter()
+        waiters.append(waiter)
+        self._owner._somebody_waits()
+        try:
+            await waiter
+        except BaseException:
+            if waiter in waiters:
+                waiters.remove(waiter)
+            elif self._subscription.queue:  # woken and cancelled at once: the message is still there
+                self._subscription.wake()
+            raise
+
+    def close(self) -> None:
+        """Unregister; whoever iterates over it comes to the end. Idempotent."""
+        self._owner._mailbox.unsubscribe(self._subscription)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if not self._subscription.closed:
+            self.close()
+
+
+async def run_handler(listener: Listener, handler: Callable[[Message], object], on_error: Callable[[], None]) -> None:
+    """Call `handler` with each message, one at a time. What it raises is logged and counted; it stays."""
+    while True:
+        try:
+            message = await listener.__anext__()
+        except (StopAsyncIteration, ChannelClosed):
+            return
+        try:
+            result = handler(message)
+            if inspect.isawaitable(result):
+                await result
+        except Exception:
+            on_error()
+            logger.exception("a handler for %r failed; it stays", message.get("type"))

@@ -1,0 +1,120 @@
+"""The receiving half of a stream: one read per wake-up, so that a peer that floods gets its share and no more."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ._errors import ProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ._readiness import Loop
+    from .codecs import Decoder
+
+CHUNK = 64 * 1024
+"""Bytes per read. Measured best for small messages (performance.md, finding 3), and a fair share for a flood."""
+
+_DRAIN = 16 * 2**20
+"""Bytes read at most from a dead peer: above any kernel buffer; who writes more than that is a grandchild."""
+
+
+class Sink(Protocol):
+    """Who receives."""
+
+    def received(self, messages: Sequence[Any], size: int, /) -> None:
+        """Take messages of `size` bytes each, on average. Never raises."""
+
+    def ended(self, error: Exception | None, /) -> None:
+        """No more messages come: end of file (None), a broken descriptor, or ProtocolError. Called once."""
+
+
+class Reader:
+    """Owns the reading of one descriptor, not the descriptor."""
+
+    __slots__ = ("_buffer", "_decoder", "_fd", "_feed", "_sink", "_view", "_watch", "done", "paused")
+
+    def __init__(self, loop: Loop, fd: int, decoder: Decoder[Any], sink: Sink) -> None:
+        self._fd = fd
+        self._decoder = decoder
+        self._feed = decoder.feed
+        self._sink = sink
+        self._buffer = bytearray(CHUNK)  # one for all reads: a fresh one costs two page faults each time
+        self._view = memoryview(self._buffer)
+        self._watch = loop.readable(fd, self._on_readable)
+        self.paused = False
+        self.done = False
+
+    @property
+    def pending(self) -> int:
+        """Bytes of a message that is not whole."""
+        return self._decoder.pending
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._watch.start()
+
+    def pause(self) -> None:
+        """Leave the rest to the kernel's buffer, and so to the peer."""
+        if not self.paused and not self.done:
+            self.paused = True
+            self._watch.stop()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self.paused and not self.done:
+            self.paused = False
+            self._watch.start()
+
+    def stop(self) -> None:
+        """Read no more. The descriptor may be closed after that."""
+        if not self.done:
+            self.done = True
+            self._watch.close()
+
+    def drain(self) -> None:
+        """Read what a dead peer has left behind, at once and paused or not: messages come before the death."""
+        left = _DRAIN
+        while not self.done and left > 0:
+            count = self._read()
+            if not count:
+                return
+            left -= count
+
+    def _on_readable(self) -> None:
+        self._read()
+
+    def _read(self) -> int:
+        """Read once. Returns the number of bytes; 0 when there is nothing now, or never again."""
+        try:
+            count = os.readv(self._fd, (self._buffer,))
+        except BlockingIOError:
+            return 0
+        except OSError as error:  # ECONNRESET: the peer left without reading everything
+            self._finish(error)
+            return 0
+        if not count:
+            self._finish(None)
+            return 0
+        pending = self._decoder.pending
+        try:
+            messages = self._feed(self._view[:count])
+        except ProtocolError as error:
+            if error.received:
+                self._sink.received(error.received, count // len(error.received))
+            self._finish(error)
+            return 0
+        if messages:
+            self._sink.received(messages, (pending + count) // len(messages))
+        return count
+
+    def _finish(self, error: Exception | None) -> None:
+        if self.done:
+            return
+        self.stop()
+        if not isinstance(error, ProtocolError):
+            messages = self._decoder.eof()
+            if messages:
+                self._sink.received(messages, self._decoder.pending)
+        self._sink.ended(error)

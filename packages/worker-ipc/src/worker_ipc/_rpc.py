@@ -1,0 +1,183 @@
+"""JSON-RPC 2.0 on the same wire as events: ids and their pending replies, and the objects that are sent.
+
+Synchronous: no I/O, no event loop. An object with a ``jsonrpc`` member is a request (a `method` and an `id`), a
+notification (a `method` alone) or a reply (`result` or `error`); every other object is an event.
+
+    https://www.jsonrpc.org/specification        the objects, and the codes from -32700 to -32600
+    Language Server Protocol, "Cancellation"     `$/cancelRequest`, and -32800 as its answer
+
+`worker_ipc.blocking` uses this module too, so what is only needed for failures is imported when one happens.
+"""
+
+from __future__ import annotations
+
+from ._errors import ChannelClosed, ProtocolError, RemoteError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any, Protocol, TypeAlias
+
+    Message: TypeAlias = dict[str, Any]
+    Params: TypeAlias = Sequence[Any] | Mapping[str, Any] | None
+    Reply: TypeAlias = Message | ChannelClosed
+    """What ends a request: the peer's reply as it came, or the end of the channel."""
+
+    class Waiter(Protocol):
+        """Who is given the reply; the whole of it is in `_readiness`."""
+
+        def done(self) -> bool: ...
+        def set_result(self, reply: Reply, /) -> None: ...
+
+
+INVALID_REQUEST = -32600
+METHOD_NOT_FOUND = -32601
+INVALID_PARAMS = -32602
+INTERNAL_ERROR = -32603
+CANCELLED = -32800
+FAILED = -32000
+"""The function raised: the first code that the specification leaves to implementations."""
+
+CANCEL = "$/cancelRequest"
+
+_MAX_TEXT = 64 * 1024  # characters of an error message or a traceback: a report, not a payload
+
+
+class Calls:
+    """Our own requests: each id has one waiter, which is settled exactly once: by its reply or by the end."""
+
+    __slots__ = ("_last", "late", "pending")
+
+    def __init__(self) -> None:
+        self._last = 0
+        self.pending: dict[object, Waiter] = {}
+        self.late = 0  # replies to nobody: unknown ids, doubled replies, answers after a cancellation
+
+    def open(self, waiter: Waiter) -> int:
+        """Return a new id, whose reply will be given to `waiter`."""
+        self._last = id = self._last + 1
+        self.pending[id] = waiter
+        return id
+
+    def settle(self, reply: Message) -> None:
+        """Give a reply to the request it belongs to. One that belongs to nobody is counted."""
+        id = reply.get("id")
+        waiter = self.pending.pop(id, None) if id.__class__ is int else None  # True == 1 == 1.0, but not here
+        if waiter is None or waiter.done():
+            self.late += 1
+        else:
+            waiter.set_result(reply)
+
+    def abandon(self, id: int) -> bool:
+        """Forget a request: its reply will be late. False: it was settled already."""
+        return self.pending.pop(id, None) is not None
+
+    def end(self, error: ChannelClosed) -> None:
+        """Settle every request with the end of the channel."""
+        pending, self.pending = self.pending, {}
+        for waiter in pending.values():
+            if not waiter.done():
+                waiter.set_result(error)
+
+
+def request(id: int, method: str, params: Params) -> Message:
+    """Build a request."""
+    if params is None:
+        return {"jsonrpc": "2.0", "id": id, "method": method}
+    return {"jsonrpc": "2.0", "id": id, "method": method, "params": params}
+
+
+def notification(method: str, params: Params) -> Message:
+    """Build a request without an answer."""
+    if params is None:
+        return {"jsonrpc": "2.0", "method": method}
+    return {"jsonrpc": "2.0", "method": method, "params": params}
+
+
+def result(id: object, value: object) -> Message:
+    """Build the reply of a function that returned."""
+    return {"jsonrpc": "2.0", "id": id, "result": value}
+
+
+def error(id: object, code: int, message: str, data: object = None) -> Message:
+    """Build the reply of a function that did not return."""
+    body: Message = {"code": code, "message": message}
+    if data is not None:
+        body["data"] = data
+    return {"jsonrpc": "2.0", "id": id, "error": body}
+
+
+def failure(id: object, raised: BaseException) -> Message:
+    """Build the reply of a function that raised. A `RemoteError` passes through as it is; the rest becomes text."""
+    if isinstance(raised, RemoteError):
+        return error(id, raised.code, raised.message, raised.data)
+    import traceback
+
+    kind = type(raised)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    try:
+        text = str(raised)
+    except Exception as nested:  # an exception whose own text fails
+        text = f"<no text: str() raised {type(nested).__name__}>"
+    try:
+        trace = "".join(traceback.format_exception(raised))
+    except Exception:
+        trace = ""
+    return error(id, FAILED, _clean(text) or name, {"type": name, "traceback": _clean(trace, keep_end=True)})
+
+
+def _clean(text: str, *, keep_end: bool = False) -> str:
+    """Make text fit to be sent: of bounded length, and without the lone surrogates of odd file names."""
+    if len(text) > _MAX_TEXT:
+        text = f"[...] {text[-_MAX_TEXT:]}" if keep_end else f"{text[:_MAX_TEXT]} [...]"
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def check_reply(reply: Message) -> None:
+    """Raise ProtocolError if an object without a method is not a reply either."""
+    body = reply.get("error")
+    if body is None:
+        if "result" in reply:
+            return
+    elif body.__class__ is dict and body.get("code").__class__ is int and body.get("message").__class__ is str:
+        return
+    raise ProtocolError(f"neither a request nor a reply of JSON-RPC 2.0: {_excerpt(reply)}")
+
+
+def check_request(message: Message) -> None:
+    """Raise ProtocolError if an object with a method is not a request of JSON-RPC 2.0."""
+    kinds = message["method"].__class__, message.get("params").__class__, message.get("id").__class__
+    if kinds[0] is str and kinds[1] in _PARAMS and kinds[2] in _IDS:
+        return
+    raise ProtocolError(f"not a request of JSON-RPC 2.0: {_excerpt(message)}")
+
+
+_PARAMS = (list, dict, type(None))
+_IDS = (int, str, type(None), float)
+
+
+def outcome(reply: Message) -> Any:
+    """Return the result of a reply, or raise the RemoteError it carries."""
+    body = reply.get("error")
+    if body is None:
+        return reply["result"]
+    raise remote_error(body)
+
+
+def remote_error(body: Message) -> RemoteError:
+    """Turn the error object of a reply into an exception. Its text stays text."""
+    return RemoteError(body["code"], body["message"], body.get("data"))
+
+
+def apply(function: Callable[..., Any], params: Params) -> Any:
+    """Call a function with the params of a request: a sequence is positional, a mapping are keyword arguments."""
+    if params is None:
+        return function()
+    if params.__class__ is dict:
+        return function(**params)
+    return function(*params)
+
+
+def _excerpt(message: object) -> str:
+    text = repr(message)
+    return text if len(text) <= 200 else text[:200] + " [...]"

@@ -1,0 +1,120 @@
+"""MessageStream: a descriptor pair and a codec make a stream of messages, with backpressure in both directions.
+
+It joins the two halves (`_reader`, `_writer`) and owns the descriptors. Whoever receives is a `Sink`: messages come in
+by callback, as many as one read held, and what is sent meanwhile leaves in one write when they are dispatched.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Generic
+
+from ._errors import ChannelClosed, WouldBlock
+from ._reader import Reader, Sink
+from ._writer import HIGH_WATER, Writer
+from .codecs._codec import MessageT
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ._readiness import Loop
+    from .codecs import Codec
+
+MAX_MESSAGE = 64 * 2**20
+"""Bytes. Node, Bun and Deno have no limit; 64 MiB was echoed by all three (wire.md, A.2)."""
+
+
+class MessageStream(Generic[MessageT]):
+    """Owns `fd_in` and `fd_out` (which may be the same): `close` closes them."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        descriptors: tuple[int, int],
+        codec: Codec[MessageT],
+        sink: Sink,
+        *,
+        max_message: int = MAX_MESSAGE,
+        write_through: bool = False,
+    ) -> None:
+        self._fd_in, self._fd_out = descriptors
+        self._sink = sink
+        self._encode = codec.encode
+        self.reader = Reader(loop, self._fd_in, codec.decoder(max_message), self)
+        self.writer = Writer(loop, self._fd_out, write_through=write_through)
+        self._write_through = write_through
+        self.closed = False
+
+    # --- receiving: we are the reader's sink, and hand on to ours
+
+    def received(self, messages: Sequence[Any], size: int) -> None:
+        """Dispatch what one read held; then write at once what that made us send."""
+        writer = self.writer
+        writer.in_step = len(messages) == 1
+        writer.corked = True
+        try:
+            self._sink.received(messages, size)
+        finally:
+            writer.corked = False
+            if writer.queued and not writer.watching:
+                writer.flush()
+
+    def ended(self, error: Exception | None) -> None:
+        """No more messages come."""
+        self._sink.ended(error)
+
+    # --- sending
+
+    def post(self, message: MessageT, *, now: bool = False) -> None:
+        """Send without ever waiting. For what is bounded otherwise: requests in flight, replies, cancellations."""
+        self.writer.write(self._encode(message), now=now)
+
+    def send_nowait(self, message: MessageT) -> None:
+        """Send, or raise WouldBlock where `send` would wait. Raises ChannelClosed when the peer does not read."""
+        data = self._encode(message)
+        if self.writer.broken:
+            raise ChannelClosed("the peer does not read any more")
+        if self.writer.busy:
+            raise WouldBlock(f"the peer is not reading: {self.writer.queued} bytes are waiting to be sent")
+        self.writer.write(data)
+
+    async def send(self, message: MessageT) -> None:
+        """Send, when it is our turn. Cancelled while it waits, nothing was sent; later, all of it will be.
+
+        In a child (`write_through`), it returns when the kernel has all of it. If the peer no longer reads, it returns
+        too: look at `writer.broken`.
+        """
+        data = self._encode(message)
+        writer = self.writer
+        if writer.busy:
+            await self.turn()
+        writer.write(data)
+        if writer.waiting:
+            writer.pass_on()
+        if self._write_through and writer.queued:
+            await writer.drained()
+
+    async def turn(self) -> None:
+        """Wait until there is room to send, first come, first served. Whoever had a turn calls `writer.pass_on`."""
+        writer = self.writer
+        await writer.turn()
+        while writer.queued > HIGH_WATER and not writer.broken:
+            await writer.turn()
+
+    # --- the end
+
+    def close_output(self) -> None:
+        """Send nothing more. Over pipes, the peer sees the end of its input; a socket stays open for reading."""
+        self.writer.stop()
+        if self._fd_out not in (self._fd_in, -1):
+            os.close(self._fd_out)
+        self._fd_out = -1
+
+    def close(self) -> None:
+        """Close both directions at once, dropping what was not sent. Idempotent."""
+        if self.closed:
+            return
+        self.closed = True
+        self.reader.stop()
+        self.close_output()
+        os.close(self._fd_in)

@@ -1,0 +1,231 @@
+"""The sending half of a stream: bytes, once accepted, leave in order and whole, whatever happens to who sent them.
+
+When to write is a choice between latency and throughput, and the writer makes it by what it sees:
+
+* something was received since the last write: the peer is in step with us, so write through, at once;
+* several writes in a row: gather them until the next tick, and hand them to the kernel together;
+* inside the dispatch of received messages (`corked`): gather, and write once when the dispatch is done.
+
+When the kernel takes no more, the rest waits here and a watch on the descriptor flushes it. Nobody's task is involved,
+so a sender that is cancelled can't leave half a message behind. Above the high-water mark senders take turns.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from typing import TYPE_CHECKING
+
+from anyio import move_on_after
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ._readiness import Loop, Waiter
+    from .codecs import Buffer
+
+HIGH_WATER = 64 * 1024
+"""Bytes. asyncio's and Node's marks are 64 and 128 KiB: enough to keep a pipe busy, too little to matter."""
+
+_JOIN_BELOW = 64 * 1024  # bytes: copying that much is cheaper than a vector of small pieces
+_MAX_VECTOR = 512  # half of Linux's IOV_MAX
+
+
+class Writer:
+    """Owns the writing of one descriptor, not the descriptor."""
+
+    __slots__ = (
+        "_fd",
+        "_loop",
+        "_pieces",
+        "_scheduled",
+        "_senders",
+        "_through",
+        "_watch",
+        "broken",
+        "corked",
+        "in_step",
+        "queued",
+        "watching",
+    )
+
+    def __init__(self, loop: Loop, fd: int, *, write_through: bool) -> None:
+        self._loop = loop
+        self._fd = fd
+        self._through = write_through
+        self._pieces: deque[Buffer] = deque()
+        self._senders: deque[Waiter] = deque()
+        self._watch = loop.writable(fd, self.flush)
+        self._scheduled = False
+        self.watching = False  # the kernel took no more: a watch flushes
+        self.queued = 0  # bytes accepted, and not handed to the kernel yet
+        self.in_step = True  # set by the reader, when it got one message: the peer may be waiting for our answer
+        self.corked = False  # set by the reader while it dispatches
+        self.broken = False  # nothing can be sent any more: the peer's end is closed, or ours
+
+    def write(self, data: bytes | Sequence[Buffer], *, now: bool = False) -> None:
+        """Accept the bytes of one message. `now`: they are handed to the kernel before anything else happens."""
+        if self.broken:
+            return
+        if data.__class__ is bytes and not self._pieces and (now or self._through or self.in_step) and not self.corked:
+            self.in_step = False
+            self._write_first(data)
+            return
+        self._append(data)
+        if self.watching:
+            return
+        if now or self._through or self.queued > HIGH_WATER:
+            self.flush()
+        elif not self._scheduled and not self.corked:
+            self._scheduled = True
+            self._loop.soon(self._tick)
+
+    def _write_first(self, data: bytes) -> None:
+        try:
+            sent = os.write(self._fd, data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:  # EPIPE, ECONNRESET: the peer does not read any more
+            self.stop()
+            return
+        if sent != len(data):
+            self._pieces.append(memoryview(data)[sent:])
+            self.queued = len(data) - sent
+            self._start()
+
+    def _append(self, data: bytes | Sequence[Buffer]) -> None:
+        if isinstance(data, (bytes, bytearray, memoryview)):
+            self._pieces.append(data)
+            self.queued += len(data)
+            return
+        for piece in data:
+            view = piece if piece.__class__ is bytes else memoryview(piece).cast("B")
+            if len(view):
+                self._pieces.append(view)
+                self.queued += len(view)
+
+    def _tick(self) -> None:
+        self._scheduled = False
+        if self._pieces and not self.watching:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand to the kernel what it takes now."""
+        while self._pieces:
+            try:
+                sent = self._write_some()
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                self.stop()
+                return
+            self.queued -= sent
+            if not self._advance(sent):
+                self._own_the_rest()
+                self._start()
+                break
+        else:
+            if self.watching:
+                self.watching = False
+                self._watch.stop()
+        if self._senders and self.queued <= HIGH_WATER:
+            self._grant()
+
+    def _write_some(self) -> int:
+        pieces = self._pieces
+        if len(pieces) == 1:
+            return os.write(self._fd, pieces[0])
+        if self.queued <= _JOIN_BELOW:
+            joined = b"".join(pieces)
+            pieces.clear()
+            pieces.append(joined)
+            return os.write(self._fd, joined)
+        return os.writev(self._fd, [pieces[index] for index in range(min(len(pieces), _MAX_VECTOR))])
+
+    def _advance(self, sent: int) -> bool:
+        """Drop what was sent. False: the kernel stopped in the middle."""
+        pieces = self._pieces
+        if not sent:
+            return False
+        while pieces and sent >= len(pieces[0]):
+            sent -= len(pieces.popleft())
+        if sent:
+            pieces[0] = memoryview(pieces[0])[sent:]
+        return not sent
+
+    def _own_the_rest(self) -> None:
+        # A codec may hand out views of the user's own buffers (an array), which the user may change after `send`.
+        for index, piece in enumerate(self._pieces):
+            if isinstance(piece, memoryview) and not isinstance(piece.obj, bytes):
+                self._pieces[index] = bytes(piece)
+
+    def _start(self) -> None:
+        if not self.watching:
+            self.watching = True
+            self._watch.start()
+
+    # --- taking turns
+
+    @property
+    def busy(self) -> bool:
+        """Tell whether a sender has to wait for its turn."""
+        return self.queued > HIGH_WATER or bool(self._senders)
+
+    @property
+    def waiting(self) -> int:
+        """Count the senders that wait for their turn."""
+        return len(self._senders)
+
+    async def turn(self) -> None:
+        """Wait until there is room, first come, first served. Cancelled, it passes its turn on."""
+        waiter = self._loop.waiter()
+        self._senders.append(waiter)
+        try:
+            await waiter
+        except BaseException:
+            if waiter in self._senders:
+                self._senders.remove(waiter)
+            else:
+                self.pass_on()
+            raise
+
+    def pass_on(self) -> None:
+        """Let the next sender try, if there is room. Whoever had a turn calls it afterwards."""
+        if self._senders and (self.queued <= HIGH_WATER or self.broken):
+            self._grant()
+
+    def _grant(self) -> None:
+        while self._senders:
+            waiter = self._senders.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+
+    async def drained(self) -> None:
+        """Wait until the kernel has everything, or the peer is gone."""
+        while self.queued and not self.broken:
+            await self.turn()
+            self.pass_on()
+
+    # --- the end
+
+    def stop(self) -> None:
+        """Send nothing more; wake every sender. The descriptor may be closed after that."""
+        if self.broken:
+            return
+        self.broken = True
+        self.watching = False
+        self._watch.close()
+        self._pieces.clear()
+        self.queued = 0
+        while self._senders:
+            self._grant()
+
+
+async def flush_within(writer: Writer, seconds: float) -> None:
+    """Give what was sent the chance to arrive: at once what the kernel takes, the rest within a time. Shielded."""
+    if writer.queued and not writer.watching:
+        writer.flush()
+    if writer.queued:
+        with move_on_after(seconds, shield=True):
+            await writer.drained()

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from ._pickled import Pickled as Pickled
     from ._text_lines import TextLines as TextLines
 
-__all__ = ["Codec", "ContentLength", "Decoder", "JsonLines", "Pickled", "TextLines"]
+__all__ = ["Buffer", "Codec", "ContentLength", "Decoder", "JsonLines", "Pickled", "TextLines"]
 
 _HOMES = {
+    "Buffer": "_codec",
     "Codec": "_codec",
     "ContentLength": "_content_length",
     "Decoder": "_codec",

@@ -32,6 +32,7 @@ _MINUS_NINETEEN = b"-" + b"0" * 19  # -2**63 - 1 has 19
 
 _dumps = orjson.dumps
 _loads = orjson.loads
+_kind: Callable[[object], object] = type  # without type parameters, which nothing is known about
 
 
 def encoder(interop: Interop, *, newline: bool) -> Callable[[object], bytes]:
@@ -101,13 +102,12 @@ _SCALARS = {str, int, float, bool, type(None)}
 
 def _only_none(message: Any, nulls: int) -> bool:
     """Whether the message's own values already explain every ``null``, as in a reply without a result."""
-    kind: object = type(message)
-    return kind is dict and list(message.values()).count(None) == nulls
+    return _kind(message) is dict and list(message.values()).count(None) == nulls
 
 
 def _contents(value: Any) -> Iterable[Any] | None:
     """What a container contains; None for anything else."""
-    kind: object = type(value)
+    kind = _kind(value)
     if kind is dict:
         return value.values()
     if kind is list or kind is tuple:

@@ -9,9 +9,10 @@ import json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
+_kind: Callable[[object], object] = type
 _DEEPEST = 254  # orjson.dumps refuses what is nested deeper
 _PLAIN = (str, int, float, bool, type(None), dict, list, tuple)
 
@@ -41,7 +42,7 @@ def parse(document: bytes | bytearray) -> object:
 
 
 def _problem(value: Any, lowest: int, highest: int) -> str | None:
-    kind: object = type(value)
+    kind = _kind(value)
     if kind is float and value - value != 0:
         return f"is {value!r}, which JSON does not have: send None, or a text that both sides agree on"
     if kind is int and not lowest <= value <= highest:
@@ -80,7 +81,7 @@ def _too_deep(value: object, depth: int) -> str | None:
 
 
 def _steps(value: Any) -> Iterator[tuple[str, Any]]:
-    kind: object = type(value)
+    kind = _kind(value)
     if kind is dict:
         for key, item in value.items():
             yield f"[{_show(key)}]", item

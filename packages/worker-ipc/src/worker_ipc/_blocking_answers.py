@@ -1,0 +1,112 @@
+"""The parent's requests, answered one at a time: the reply is written before the next message is looked at."""
+
+from __future__ import annotations
+
+from . import _rpc
+from ._errors import ChannelClosed, EncodeError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections import deque
+    from collections.abc import Callable
+    from typing import Any
+
+    from ._blocking_wire import Wire
+    from ._rpc import Message
+    from .codecs import Codec
+
+_ASYNC = 0x80 | 0x200  # inspect.CO_COROUTINE, CO_ASYNC_GENERATOR: `inspect` alone would cost a tenth of our start
+_MAX_HELD = 1000  # requests that wait for the first function; the bytes are bounded by what the parent may send ahead
+
+
+class Answers:
+    """Who answers which method. Until the first function is registered, requests are held; after that, refused."""
+
+    def __init__(self, wire: Wire, codec: Codec[Any]) -> None:
+        self._wire = wire
+        self._encode = codec.encode
+        self._functions: dict[str, Callable[..., Any]] = {}
+        self._held: list[Message] = []
+        self._cancelled: set[Any] = set()  # ids of requests in the inbox that need not be started
+        self.errors = 0
+
+    def register(self, method: str, function: Callable[..., Any]) -> None:
+        """Answer a method with a function. What was held comes next."""
+        code = getattr(function, "__code__", None)
+        if code is not None and code.co_flags & _ASYNC:
+            raise TypeError(f"{method!r}: an async function needs an event loop; use worker_ipc.open_parent instead")
+        self._functions[method] = function
+        self._wire.inbox.extendleft(reversed(self._held))
+        self._held.clear()
+
+    def request(self, message: Message) -> None:
+        """Answer a request, or act on a notification. Raises ProtocolError and ChannelClosed only."""
+        method, params, id = message["method"], message.get("params"), message.get("id", self)
+        function = self._functions.get(method) if method.__class__ is str else None
+        if function is None or self._cancelled:
+            if self._settle_otherwise(message, function):
+                return
+            assert function is not None
+        try:
+            if params.__class__ is list:
+                value = function(*params)
+            else:
+                _rpc.check_request(message)
+                value = _rpc.apply(function, params)
+            if id is self:
+                return
+            reply = self._encode({"jsonrpc": "2.0", "id": id, "result": value})
+        except BaseException as error:  # also SystemExit: it is the answer to a request, not our end
+            self._failed(message, error)
+            return
+        self._wire.write(reply)
+
+    def _settle_otherwise(self, message: Message, function: Callable[..., Any] | None) -> bool:
+        """Deal with what is not simply called: cancelled, unknown, held. False: call it."""
+        _rpc.check_request(message)
+        method, id = message["method"], message.get("id")
+        if method == _rpc.CANCEL:
+            return True  # by now it is too late: `look_ahead` found those that were in time
+        if id in self._cancelled:
+            self._cancelled.discard(id)
+            self._reply(_rpc.error(id, _rpc.CANCELLED, "the request was cancelled before it was started"))
+            return True
+        if function is not None:
+            return False
+        if not self._functions and len(self._held) < _MAX_HELD:
+            self._held.append(message)
+        elif "id" in message:
+            self._reply(_rpc.error(id, _rpc.METHOD_NOT_FOUND, f"no function answers {method!r} here"))
+        return True
+
+    def _failed(self, message: Message, error: BaseException) -> None:
+        if isinstance(error, ChannelClosed) and self._wire.end is error:
+            raise error  # the parent broke the rules while the function used the channel
+        self.errors += 1
+        if error.__traceback__ is not None:  # without our own frame: the report begins with the user's function
+            error = error.with_traceback(error.__traceback__.tb_next)
+        if "id" not in message:
+            import traceback
+
+            traceback.print_exception(error)
+            return
+        try:
+            self._reply(_rpc.failure(message["id"], error))
+        except EncodeError as unsendable:  # a RemoteError with data that can't be sent
+            self._reply(_rpc.error(message["id"], _rpc.INTERNAL_ERROR, str(unsendable)))
+
+    def _reply(self, reply: Message) -> None:
+        self._wire.write(self._encode(reply))
+
+    def look_ahead(self, inbox: deque[Any]) -> None:
+        """Remember which requests in the inbox are cancelled further back in it."""
+        for message in inbox:
+            if message.__class__ is dict and message.get("method") == _rpc.CANCEL:
+                params = message.get("params")
+                id = params.get("id") if params.__class__ is dict else None
+                if id.__class__ in (int, str) and any(_is_request(other, id) for other in inbox):
+                    self._cancelled.add(id)
+
+
+def _is_request(message: Any, id: object) -> bool:
+    return message.__class__ is dict and message.get("id") == id and message.get("method") is not None

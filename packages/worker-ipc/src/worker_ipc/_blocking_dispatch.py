@@ -1,0 +1,98 @@
+"""One message at a time, to where it belongs: a waiting request, an answering function, a listener, the mailbox."""
+
+from __future__ import annotations
+
+from time import monotonic
+
+from . import _rpc
+from ._blocking_answers import Answers
+from ._blocking_wire import Wire
+from ._errors import ChannelClosed, Overrun, ProtocolError
+from ._events import NACK, is_internal, wants_answer
+from ._mailbox import Mailbox
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ._rpc import Message
+    from .codecs import Codec
+
+_MAX_HELD = 64 * 2**20  # bytes that may arrive while nobody listens: in a send that waits, or for an idle listener
+_LOOK = 0.001  # seconds of work after which cancellations are looked for, before the next request is started
+_READ_AHEAD = 256 * 1024  # bytes that may be read for that: what is not read holds the parent back
+
+
+class Dispatch:
+    """The state of one blocking channel. Its methods may be entered again by what they call (a function, a listener)."""
+
+    def __init__(self, fd: int, codec: Codec[Any], max_message: int) -> None:
+        self.wire = Wire(fd, codec, max_message, max(_MAX_HELD, max_message))
+        self.answers = Answers(self.wire, codec)
+        self.mailbox = Mailbox()
+        self.calls = _rpc.Calls()
+        self._encode = codec.encode
+        self._inbox = self.wire.inbox
+        self._max_held = max(_MAX_HELD, max_message)
+        self._looked = 0.0
+
+    def write(self, message: Message) -> None:
+        """Encode a message and write it through."""
+        self.wire.write(self._encode(message))
+
+    def step(self, deadline: float | None = None) -> Message | None:
+        """Receive until there is a message, and deal with one: return it if it is an event, else None.
+
+        Raises TimeoutError after `deadline` (of `time.monotonic`), and why nothing more comes, once all that had come
+        before was dealt with.
+        """
+        inbox = self._inbox
+        while not inbox:
+            if not self.wire.receive(None if deadline is None else deadline - monotonic()):
+                raise TimeoutError("nothing came in time")
+            if len(inbox) > 1:
+                self.answers.look_ahead(inbox)
+        message = inbox.popleft()
+        if message.__class__ is not dict:
+            raise self._broken(f"a message must be an object, got {str(message)[:80]!r}")
+        if "jsonrpc" in message:
+            try:
+                self._rpc(message)
+            except ProtocolError as error:
+                raise self._broken(str(error)) from None
+            return None
+        if "cmd" in message and is_internal(message):
+            if wants_answer(message):
+                self.write(NACK)
+            return None
+        return message
+
+    def _rpc(self, message: Message) -> None:
+        if "method" not in message:
+            _rpc.check_reply(message)
+            self.calls.settle(message)
+            return
+        self.answers.request(message)
+        inbox = self._inbox
+        if inbox and monotonic() - self._looked > _LOOK:
+            if self.wire.held < _READ_AHEAD:
+                self.wire.receive_ready()
+                self.answers.look_ahead(inbox)
+            self._looked = monotonic()
+
+    def keep(self, event: Message) -> None:
+        """Give an event to whoever waits for it, or keep it."""
+        mailbox = self.mailbox
+        mailbox.put(event, self.wire.average)
+        if mailbox.full and mailbox.queued_bytes > self._max_held:
+            raise self._fail(Overrun(f"more than {self._max_held} bytes wait for a listener that does not go on"))
+
+    def _broken(self, reason: str) -> ProtocolError:
+        error = ProtocolError(reason)
+        self._fail(error)
+        return error
+
+    def _fail(self, error: ChannelClosed) -> ChannelClosed:
+        self._inbox.clear()
+        self.wire.end = error
+        return error

@@ -12,9 +12,8 @@ import sys
 from types import ModuleType
 from typing import Any
 
-import anyio
-
 from bench.load import measure, measure_async
+from bench.loops import run_on
 
 
 def main() -> None:
@@ -34,13 +33,6 @@ def throughput(module: ModuleType, *, seconds: float, loop: str | None = None, *
             return (await measure_async(run, seconds)).per_second
 
     return run_on(loop, inside)
-
-
-def run_on(loop: str, function: Any, *args: Any) -> Any:
-    """`anyio.run` with the three loops by name."""
-    if loop == "trio":
-        return anyio.run(function, *args, backend="trio")
-    return anyio.run(function, *args, backend_options={"use_uvloop": loop == "uvloop"})
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Many inputs per message: a plain function in child processes, where its calls are cheaper than a message."""
 
 from bench.case import Case, Goal, python
-from bench.cases._loops import LOOPS
+from bench.loops import LOOPS
 
 WORKERS = 2
 CHUNKED = {

@@ -1,7 +1,7 @@
 """Several inputs in flight on each worker: what overlapping hides of the two wake-ups that each message costs."""
 
 from bench.case import Case, Goal, node, python
-from bench.cases._loops import LOOPS
+from bench.loops import LOOPS
 
 WORKERS = 2
 FLOORS = {8: (0.50, 0.55, 0.36), 64: (0.34, 0.40, 0.32)}

@@ -1,7 +1,7 @@
 """A strict conversation: one message each way per input, nothing sent before the last answer is there."""
 
 from bench.case import Case, Goal, node, python
-from bench.cases._loops import LOOPS
+from bench.loops import LOOPS
 
 WORKERS = 2
 

@@ -1,0 +1,273 @@
+"""What the parts of a pool share, and how they come and go. The public face is `_pool.py`."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from ._demand import Demand, Phase
+from ._errors import PoolBroken, PoolClosed, PoolDeadlock
+from ._events import Events, TaskFinished, WorkerStarted, WorkerStartFailed, WorkerStopped, log
+from ._feeds import Feed
+from ._host import Host
+from ._lane import current_lane
+from ._pump import pulls, pump_for, resolve
+from ._watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from anyio.abc import TaskGroup
+
+    from ._feeds import Sink
+    from ._job import Job
+    from ._lane import Verdict
+    from ._options import Options
+    from ._outcome import Failure, Outcome
+    from ._worker import WorkerInfo
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts of what is over: calls that have ended, workers that are gone."""
+
+    succeeded: int = 0
+    failed: int = 0
+    unfinished: int = 0
+    handed_back: int = 0
+    retried: int = 0
+    lost: int = 0
+    wait_time: float = 0.0
+    run_time: float = 0.0
+    started: int = 0
+    start_failures: int = 0
+    stopped: int = 0
+    dropped: int = 0
+
+    def add(self, feed: Feed) -> None:
+        """Add the counts of a call."""
+        for name in ("succeeded", "failed", "unfinished", "handed_back", "retried", "lost", "wait_time", "run_time"):
+            setattr(self, name, getattr(self, name) + getattr(feed, name))
+
+    def copy(self) -> Tally:
+        """Return a copy."""
+        return Tally(*(getattr(self, field.name) for field in fields(self)))
+
+
+class Engine:
+    """Brings feeds, hosts, demand and watchdog together."""
+
+    def __init__(self, make_worker: Callable[[], Any], options: Options) -> None:
+        self.make_worker = make_worker
+        self.options = options
+        self.demand: Demand[Job] = Demand(
+            self._launch,
+            max_size=options.max_size,
+            min_size=options.min_size,
+            concurrency=options.concurrency,
+            max_starting=options.max_starting,
+            max_failures=options.max_start_failures,
+        )
+        self.events = Events()
+        self.tally = Tally()
+        self.feeds: set[Feed] = set()
+        self.hosts: set[Host] = set()
+        self.ended = anyio.Event()
+        self.is_closed = False
+        self.watchdog = Watchdog()
+        self._group: TaskGroup | None = None
+        self._number = 0
+        self._nested = 0
+        self._quiet = anyio.Event()  # set when, after the close, no call and no worker is left
+        self._grace = anyio.CancelScope()
+
+    # --- calls
+
+    def check_open(self) -> TaskGroup:
+        """Refuse a call that comes too early or too late."""
+        if self.demand.broken is not None:
+            raise PoolBroken(self.demand.failures, self.demand.broken)
+        if self.is_closed:
+            raise PoolClosed
+        if self._group is None:
+            raise RuntimeError("enter the pool first: async with WorkPool(make_worker) as pool")
+        return self._group
+
+    def open(self, source: Any, sink: Sink | None) -> Feed:
+        """Begin a call that takes its inputs from `source`."""
+        group = self.check_open()
+        source = resolve(source)
+        feed = Feed(self, pulls(source), sink)
+        feed.pump = pump_for(feed, source)
+        self.begin(feed)
+        if feed.pump is not None:
+            group.start_soon(feed.pump.run)
+        return feed
+
+    def begin(self, feed: Feed) -> None:
+        """Let a feed take part."""
+        self.feeds.add(feed)
+        self.demand.ready(feed)
+
+    async def leave(self, feed: Feed) -> None:
+        """End a call, finished or not: cancel what runs of it, and wait until it has let go.
+
+        An execute that ignores its cancellation is waited for no longer than `destroy_timeout`.
+        """
+        if not feed.finished.is_set():
+            feed.cancel()
+            with anyio.move_on_after(self.options.destroy_timeout, shield=True):
+                await feed.finished.wait()
+
+    def feed_finished(self, feed: Feed) -> None:
+        """A call has ended."""
+        self.feeds.discard(feed)
+        self.tally.add(feed)
+        self._check_quiet()
+
+    def cut(self, is_unwanted: Callable[[Job], bool], verdict: Verdict) -> None:
+        """Cancel the running jobs that are unwanted; `verdict` is what becomes of them."""
+        for host in tuple(self.hosts):
+            for seat in host.seats:
+                seat.cut_where(is_unwanted, verdict)
+
+    def put_back(self, job: Job) -> None:
+        """A job has not started, or is to run again."""
+        if job.feed.is_dropped or not self.demand.put_back(job):
+            job.feed.withdrawn(job)
+
+    def tell_finished(self, outcome: Outcome[Any, Any] | Failure[Any], again: bool = False) -> None:
+        """Tell listeners, if there are any, that a run has ended."""
+        if self.events:
+            self.events.tell(TaskFinished(outcome, again))
+
+    @contextmanager
+    def nested(self) -> Iterator[None]:
+        """Guard a wait for this pool: a task of the pool may wait for it only while somebody is left to do the work."""
+        lane = current_lane.get()
+        if lane is None or lane.host.engine is not self:
+            yield
+            return
+        if not lane.nested and self._nested + 1 >= self.options.slots:
+            raise PoolDeadlock(self.options.slots)
+        self._nested += not lane.nested
+        lane.nested += 1
+        try:
+            yield
+        finally:
+            lane.nested -= 1
+            self._nested -= not lane.nested
+
+    # --- workers
+
+    def _launch(self) -> Host:
+        assert self._group is not None
+        self._number += 1
+        host = Host(self, self._number)
+        self.hosts.add(host)
+        self._group.start_soon(host.run)
+        return host
+
+    def started(self, host: Host, event: WorkerStarted) -> None:
+        """A worker is ready."""
+        self.tally.started += 1
+        self.demand.started(host)
+        self.watchdog.watched.add(host)
+        self.watchdog.watched.update(host.seats)
+        log.debug("worker %r is ready after %.3f s", host.info.id, event.took)
+        if self.events:
+            self.events.tell(event)
+
+    def start_failed(self, host: Host, error: BaseException) -> None:
+        """A worker could not be started; after a while another is tried, or the pool is broken."""
+        self.hosts.discard(host)
+        if self.is_closed:
+            self.demand.gone(host)
+            self._check_quiet()
+            return
+        self.tally.start_failures += 1
+        self.demand.start_failed(host, error)
+        failures = self.demand.failures
+        log.warning("a worker could not be started (%d in a row): %r", failures, error)
+        if self.events:
+            self.events.tell(WorkerStartFailed(error, failures))
+        if self.demand.broken is not None:
+            self._break(PoolBroken(failures, error))
+        else:
+            delay = min(self.options.start_backoff * 2 ** min(failures - 1, 20), 30.0)
+            self.watchdog.call_later(delay, self.demand.rested)
+
+    def gone(self, host: Host, event: WorkerStopped) -> None:
+        """A worker is no more."""
+        self.hosts.discard(host)
+        self.watchdog.watched.difference_update(host.seats, [host])
+        self.tally.stopped += 1
+        log.debug("worker %r is gone: %s", host.info.id, event.reason)
+        if self.events:
+            self.events.tell(event)
+        self.demand.gone(host)
+        self._check_quiet()
+
+    def wants_retired(self, info: WorkerInfo) -> bool:
+        """Ask `retire`. A worker that can't be judged is replaced: to be sure, and so that it is noticed."""
+        if self.options.retire is None:
+            return False
+        try:
+            return bool(self.options.retire(info))
+        except Exception:
+            log.exception("retire raised on %r", info)
+            return True
+
+    def can_spare_one(self) -> bool:
+        """Whether there are more workers than `min_size`."""
+        return sum(phase is not Phase.LEAVING for phase in self.demand.phases.values()) > self.options.min_size
+
+    # --- begin and end
+
+    async def start(self, group: TaskGroup) -> None:
+        """Begin to work in `group`."""
+        self._group = group
+        group.start_soon(self.watchdog.run)
+        self.demand.fill()
+
+    def close(self, grace: float) -> None:
+        """Take nothing more; in `grace` seconds cancel what still runs. A second call can only shorten the time."""
+        self._grace.deadline = min(self._grace.deadline, anyio.current_time() + grace)
+        if self.is_closed or self._group is None:
+            return
+        self.is_closed = True
+        self._drop_all(None)
+        for host in tuple(self.hosts):
+            host.leave("closed")
+        self._group.start_soon(self._finish)
+        self._check_quiet()
+
+    def _break(self, error: PoolBroken) -> None:
+        log.error("the pool is broken: %s", error)
+        self._drop_all(error)
+
+    def _drop_all(self, error: PoolBroken | None) -> None:
+        for job in self.demand.close():
+            job.feed.withdrawn(job)
+        for feed in tuple(self.feeds):
+            feed.drop_unstarted(error)
+
+    async def _finish(self) -> None:
+        """End everything within the grace, then what is left by force, then the watchdog."""
+        with self._grace:
+            await self._quiet.wait()
+        for feed in tuple(self.feeds):
+            feed.cancel()
+        with anyio.move_on_after(2 * self.options.destroy_timeout):
+            await self._quiet.wait()
+        if not self._quiet.is_set():
+            log.error("gave up on %d workers that do not end", len(self.hosts))
+        self.watchdog.stop()
+        self.ended.set()
+
+    def _check_quiet(self) -> None:
+        if self.is_closed and not self.feeds and not self.hosts:
+            self._quiet.set()

@@ -1,0 +1,127 @@
+"""What a pool raises.
+
+    PoolError
+    ├── PoolClosed          you closed it
+    ├── PoolBroken          its workers can't be started
+    ├── PoolDeadlock        a task waits for its own worker
+    ├── StartTimeout        a worker was not ready in time          (also a TimeoutError)
+    ├── TaskTimeout         one input took too long                 (also a TimeoutError)
+    ├── TaskAborted         one input's execute left otherwise than by a result or an Exception
+    └── WorkerLost          a worker ended without a word about this input
+    WorkFailed              an ExceptionGroup of what the inputs of one `process` raised
+
+What a worker raises stays the worker's own: it is found in `Failure.error`, and raised bare by `execute`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ._outcome import Failure, Summary
+
+E_co = TypeVar("E_co", bound=Exception, covariant=True)
+
+
+class PoolError(Exception):
+    """What a pool itself has to complain of. Never raised directly."""
+
+
+class PoolClosed(PoolError):
+    """The pool was shut down, by you: it takes nothing any more, and what had not started never will."""
+
+    def __init__(self, message: str = "the pool is closed") -> None:
+        super().__init__(message)
+
+
+class PoolBroken(PoolError):
+    """No worker could be started, `failures` times in a row; `__cause__` is why the last one failed.
+
+    Unlike `PoolClosed` it is not your doing. It stays: every later call raises it at once.
+    """
+
+    def __init__(self, failures: int, cause: BaseException | None) -> None:
+        super().__init__(f"no worker could be started, {failures} times in a row; the last error: {cause!r}")
+        self.failures = failures
+        self.__cause__ = cause
+
+
+class PoolDeadlock(PoolError, RuntimeError):
+    """A task of this pool waits for a worker of this pool, and all its workers are held by such tasks."""
+
+    def __init__(self, slots: int) -> None:
+        super().__init__(
+            f"all {slots} slots of the pool are held by tasks that wait for a slot of this very pool; "
+            "raise max_size or concurrency, or give inner work a pool of its own"
+        )
+
+
+class StartTimeout(PoolError, TimeoutError):
+    """A worker was not ready within `init_timeout` seconds. Counts as a failed start."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"the worker was not ready after {seconds:g} s")
+        self.seconds = seconds
+
+
+class TaskTimeout(PoolError, TimeoutError):
+    """An input ran longer than `execute_timeout` seconds, counted from the start of its execution."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"execution took longer than {seconds:g} s")
+        self.seconds = seconds
+
+
+class TaskAborted(PoolError):
+    """`execute` left by something that is not an Exception: `SystemExit`, or a cancellation of its own.
+
+    `__cause__` is what it was. It costs the worker, not the program.
+    """
+
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__(f"execute left with {cause!r}")
+        self.__cause__ = cause
+
+
+class WorkerLost(PoolError):
+    """A worker ended, and had not settled this input: whether it ran is unknown, so it is not run again."""
+
+    def __init__(self, worker: object) -> None:
+        super().__init__(f"worker {worker!r} ended without settling this input")
+        self.worker = worker
+
+
+class WorkFailed(ExceptionGroup[E_co]):
+    """Inputs of one `process` failed: a group of their errors, at most `max_errors` of them.
+
+    `summary` tells how many there were; `left_out` how many of them are not in the group; `failures` are the same
+    errors with their inputs.
+    """
+
+    summary: Summary
+    left_out: int
+
+    def __new__(cls, summary: Summary) -> WorkFailed[Exception]:
+        """Make the group from the failures that the summary kept."""
+        errors = [failure.error for failure in summary.failures]
+        left_out = summary.failed - len(errors)
+        total = summary.succeeded + summary.failed + summary.unfinished
+        message = f"{summary.failed} of {total} inputs failed" + (f", {left_out} errors left out" if left_out else "")
+        self = super().__new__(cls, message, errors)  # type: ignore[type-var]
+        self.summary = summary
+        self.left_out = left_out
+        return self  # type: ignore[return-value]
+
+    def __init__(self, summary: Summary) -> None:
+        super().__init__(*self.args)
+
+    @property
+    def failures(self) -> tuple[Failure[object], ...]:
+        """The failed inputs with their errors, in the order in which they failed."""
+        return self.summary.failures
+
+    def derive(self, errors: Sequence[Exception], /) -> ExceptionGroup[Exception]:  # type: ignore[override]
+        """Make a plain group of some of the errors: `split` and `except*` need it."""
+        return ExceptionGroup(self.message, errors)

@@ -1,0 +1,103 @@
+"""What a pool tells about itself while it works, to any number of listeners.
+
+    def show(event: Event) -> None:
+        match event:
+            case TaskFinished(outcome, waited): ...
+
+    remove = pool.listen(show)
+
+Listeners are called synchronously, where it happens, in the order in which they came. One that raises is logged and
+stays. Times are seconds on the clock of `time.perf_counter()`. Without listeners no event is made.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._outcome import Outcome
+    from ._worker import WorkerInfo
+
+log = logging.getLogger("worker_pool")
+log.addHandler(logging.NullHandler())  # quiet, until the program configures logging
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStarted:
+    """A worker is ready. `took`: seconds from the decision to start it."""
+
+    worker: WorkerInfo
+    took: float
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStartFailed:
+    """A worker could not be started. `failures`: how many in a row, this one included."""
+
+    error: BaseException
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStopped:
+    """A worker is gone. `reason` is one word or two: idle, retired, inactive, in doubt, closed, crashed.
+
+    `error`: what its ending raised, if anything.
+    """
+
+    worker: WorkerInfo
+    reason: str
+    error: BaseException | None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStarted:
+    """An input was given to a worker. `attempt` is 1 for its first run; `waited`: seconds it waited for that."""
+
+    input: Any
+    worker: WorkerInfo
+    attempt: int
+    waited: float
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFinished:
+    """A run of an input has ended. `again`: it failed and will be run again, so this is not its outcome yet."""
+
+    outcome: Outcome[Any, Any]
+    again: bool = False
+
+
+Event: TypeAlias = WorkerStarted | WorkerStartFailed | WorkerStopped | TaskStarted | TaskFinished
+
+
+class Events:
+    """The listeners of one pool. Truth: is there anybody to tell?"""
+
+    def __init__(self) -> None:
+        self.listeners: list[Callable[[Event], object]] = []
+
+    def __bool__(self) -> bool:
+        return bool(self.listeners)
+
+    def listen(self, listener: Callable[[Event], object]) -> Callable[[], None]:
+        """Add a listener; return a function that removes it."""
+        self.listeners.append(listener)
+
+        def remove() -> None:
+            if listener in self.listeners:
+                self.listeners.remove(listener)
+
+        return remove
+
+    def tell(self, event: Event) -> None:
+        """Call every listener with `event`."""
+        for listener in tuple(self.listeners):
+            try:
+                listener(event)
+            except Exception:
+                log.exception("a listener raised on %r", event)

@@ -1,0 +1,172 @@
+"""One task hosts one worker for its whole life: enter, execute many, leave.
+
+One shielded scope spans that life, and its deadline moves: `init_timeout` while it is made, infinity while it works,
+`destroy_timeout` while it ends. A timeout *around* the making alone would be left before scopes that the worker's
+own context manager has opened inside it, and scopes must be left in the order in which they were entered.
+"""
+
+from __future__ import annotations
+
+import math
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from ._errors import StartTimeout, TaskAborted, WorkerLost
+from ._events import WorkerStarted, WorkerStopped, log
+from ._lane import Lane
+from ._port import Port
+from ._worker import WorkerInfo, open_worker
+
+if TYPE_CHECKING:
+    from ._engine import Engine
+
+
+class Host:
+    """Its task is `run`. `leave` may be called at any time, by anyone: no more inputs, then the end."""
+
+    worker: Any
+    info: WorkerInfo
+
+    def __init__(self, engine: Engine, number: int) -> None:
+        self.engine = engine
+        self.number = number
+        self.leaving = False
+        self._idle_since = math.inf
+        self._idle_tasks = -1
+        self.survives_cancel = False
+        self.seats: list[Lane | Port] = []
+        self.release: Any = None
+        self.is_plain = True
+        self._reason = "closed"
+        self._begun = perf_counter()
+        self._has_started = False
+        self._has_active = False
+        self._life = anyio.CancelScope(shield=True)
+        self._left = anyio.Event()
+
+    # --- called by others
+
+    def leave(self, reason: str, *, now: bool = False) -> None:
+        """Take no more inputs, and end when those that run have ended. `now`: end although some still run."""
+        if not self._has_started:
+            self._life.cancel()
+        if not self.leaving:
+            self.leaving = True
+            self._reason = reason
+            if self._has_started:
+                self.engine.demand.leaving(self)
+            for seat in self.seats:
+                seat.dismiss()
+        if now or not any(seat.load for seat in self.seats):
+            self._left.set()
+
+    def is_fit(self) -> bool:
+        """Whether the worker may take another input; if not, it leaves."""
+        if not self.leaving:
+            if self._has_active and not self.worker.active:
+                self.leave("inactive")
+            elif self.engine.wants_retired(self.info):
+                self.leave("retired")
+        return not self.leaving
+
+    def is_idle(self) -> bool:
+        """Whether it works and has nothing to do."""
+        return self._has_started and not self.leaving and not any(seat.load for seat in self.seats)
+
+    def lane_idle(self) -> None:
+        """A seat of this worker found no work: if no other has some, its time until `idle_timeout` begins."""
+        timeout = self.engine.options.idle_timeout
+        if timeout is not None and self._idle_tasks != self.info.tasks and self.is_idle():
+            self._idle_tasks = self.info.tasks  # to be woken for nothing does not prolong its time
+            self._idle_since = perf_counter()
+            self.engine.watchdog.expect(self._idle_since + timeout)
+
+    def check(self, now: float) -> float:
+        """See `Watched`: the end of a worker that was idle for too long."""
+        timeout = self.engine.options.idle_timeout
+        if timeout is None or not self.is_idle():
+            return math.inf
+        if self._idle_since + timeout > now:
+            return self._idle_since + timeout
+        if self.engine.can_spare_one():
+            self.leave("idle")
+        return math.inf
+
+    # --- its task
+
+    async def run(self) -> None:
+        """Live."""
+        error: BaseException | None = None
+        try:
+            with self._life:
+                self._move_deadline(self.engine.options.init_timeout)
+                await self._live()
+        except Exception as exc:
+            error = exc
+        except anyio.get_cancelled_exc_class() as exc:  # nobody's scope: `execute` was cancelled from within
+            error = exc
+        if not self._has_started:
+            if error is None:
+                error = StartTimeout(self.engine.options.init_timeout)
+            self.engine.start_failed(self, error)
+            return
+        self._settle_rest(error)
+        if self._life.cancelled_caught:
+            log.warning("worker %r did not end within %g s", self.info.id, self.engine.options.destroy_timeout)
+        elif error is not None:
+            log.warning("worker %r ended with %r", self.info.id, error, exc_info=error)
+        self.engine.gone(self, WorkerStopped(self.info, self._reason, error))
+
+    async def _live(self) -> None:
+        options = self.engine.options
+        async with open_worker(self.engine.make_worker, options.destroy_timeout) as worker:
+            self._life.deadline = math.inf
+            self._start(worker)
+            try:
+                await self._serve()
+            finally:
+                self.leave("crashed", now=True)
+                self._move_deadline(options.destroy_timeout)
+
+    def _start(self, worker: Any) -> None:
+        options = self.engine.options
+        self.worker = worker
+        self.info = WorkerInfo(worker, self.number)
+        self.survives_cancel = bool(getattr(worker, "survives_cancel", False))
+        self.release = getattr(worker, "release", None)
+        self._has_active = hasattr(worker, "active")
+        self.is_plain = self.release is None and not self._has_active and options.retire is None
+        if hasattr(worker, "submit"):
+            self.seats = [Port(self)]
+        else:
+            self.seats = [Lane(self) for _ in range(options.concurrency)]
+        self._has_started = True
+        self.engine.started(self, WorkerStarted(self.info, perf_counter() - self._begun))
+
+    async def _serve(self) -> None:
+        if len(self.seats) == 1:
+            await self.seats[0].run()
+            return
+        async with anyio.create_task_group() as lanes:
+            for seat in self.seats:
+                lanes.start_soon(seat.run)
+
+    def _move_deadline(self, seconds: float) -> None:
+        self._life.deadline = anyio.current_time() + seconds
+
+    def _settle_rest(self, error: BaseException | None) -> None:
+        """Give every input that the worker left behind its one outcome."""
+        now = perf_counter()
+        for seat in self.seats:
+            for job, since in seat.abandon():
+                if error is None:
+                    lost: Exception = WorkerLost(self.info.id)
+                else:
+                    lost = error if isinstance(error, Exception) else TaskAborted(error)
+                job.feed.fail(job, lost, self.info, since, now)
+
+    async def left(self) -> None:
+        """Wait until the worker is to leave. For a seat that has nothing else to do."""
+        await self._left.wait()

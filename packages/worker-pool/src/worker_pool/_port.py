@@ -1,0 +1,278 @@
+"""A port hands inputs to `worker.submit` and hears of them by `settle`: no task, future or switch per input.
+
+How many are in flight:
+
+* A worker that says `overlaps` runs all it has at once: it is kept full, up to `concurrency * batch` inputs.
+* Any other runs them one after another. What waits behind the first could run elsewhere, so it gets more than one
+  only as long as that is quick: lists hold as many inputs as take `QUANTUM` seconds by what was measured, twice as
+  many at most as before, and two lists are in flight, so that the second is there when the first has ended.
+"""
+
+from __future__ import annotations
+
+import math
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from anyio.lowlevel import checkpoint
+
+from ._errors import TaskTimeout
+from ._events import TaskStarted, log
+from ._outcome import Failure, NotStarted, Settled, Success
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ._host import Host
+    from ._job import Job
+    from ._lane import Verdict
+
+QUANTUM = 0.001  # seconds of work in one list: long beside a message (20 us), short beside what anybody notices
+BREATH = 64  # lists between two visits to the event loop, if the worker settles them before `submit` returns
+
+
+class Batch:
+    """One list of inputs in flight. `settle` is what the worker calls."""
+
+    __slots__ = ("at", "jobs", "late", "left", "port")
+
+    def __init__(self, port: Port, jobs: list[Job], at: float) -> None:
+        self.port = port
+        self.jobs: list[Job | None] = list(jobs)
+        self.left = len(jobs)
+        self.at = at
+        self.late: set[int] | None = None  # given up by the pool, but the worker still has them
+
+    def settle(self, i: int, outcome: Settled[Any, Any]) -> None:
+        """See `SubmitWorker`."""
+        job = self.jobs[i]
+        if job is not None:
+            self.jobs[i] = None
+            self.port.settled(self, job, outcome)
+        elif self.late and i in self.late:
+            self.late.discard(i)
+            self.port.settled_late(self)
+        else:
+            self.port.host.engine.tally.dropped += 1
+
+
+class Port:
+    """A seat with room for many. Its task only waits for the end."""
+
+    def __init__(self, host: Host) -> None:
+        worker, options = host.worker, host.engine.options
+        self.host = host
+        self.load = 0  # inputs that the worker has, without ...
+        self._late = 0  # ... those that were given up, and still take its time
+        self._submit = worker.submit
+        self._overlaps = bool(getattr(worker, "overlaps", False))
+        batch = getattr(worker, "batch", None)
+        self._longest = options.concurrency if batch is None else max(1, batch)
+        self._capacity = options.concurrency if batch is None else options.concurrency * self._longest
+        self._target = 1 if not self._overlaps else self._longest
+        self._pace = math.inf  # seconds per input, measured
+        self._last = 0.0  # when the previous input ended
+        self._list_ended = 0.0  # ... and the previous list
+        self._batches: dict[Batch, None] = {}  # in the order of submission
+        self._is_idle = False
+        self._is_pumping = False
+        self._more = anyio.Event()
+
+    @property
+    def room(self) -> int:
+        """How many inputs it would take now."""
+        return max(0, (self._capacity if self._overlaps or self._target > 1 else 1) - self.load - self._late)
+
+    # --- called by others
+
+    def wake(self) -> None:
+        """See `Seat`."""
+        demand = self.host.engine.demand
+        demand.woke()
+        self._is_idle = False
+        if self.load or self.host.is_fit():
+            self.pump()
+        demand.stir()
+
+    def dismiss(self) -> None:
+        """Take no more."""
+        self._is_idle = False
+        self.host.engine.demand.unidle(self)
+        self._more.set()
+
+    def check(self, now: float) -> float:
+        """See `Watched`."""
+        limit = self.host.engine.options.execute_timeout
+        for batch in tuple(self._batches):
+            since = batch.at if self._overlaps else max(batch.at, self._last)
+            if since + limit > now:
+                return since + limit
+            first = next((job for job in batch.jobs if job is not None), None)
+            if first is not None:
+                for job in [job for job in batch.jobs if job is not None] if self._overlaps else [first]:
+                    self._give_up(batch, job, self._time_out)
+        return math.inf
+
+    def cut_where(self, is_unwanted: Any, verdict: Verdict) -> None:
+        """Give up the jobs that are unwanted."""
+        for batch in tuple(self._batches):
+            for job in batch.jobs:
+                if job is not None and is_unwanted(job):
+                    self._give_up(batch, job, verdict)
+
+    def abandon(self) -> Iterator[tuple[Job, float]]:
+        """Give up everything, because the worker is no more."""
+        for batch in tuple(self._batches):
+            for i, job in enumerate(batch.jobs):
+                if job is not None:
+                    batch.jobs[i] = None
+                    yield job, max(batch.at, self._last)
+        self._batches.clear()
+        self.load = 0
+
+    # --- its task
+
+    async def run(self) -> None:
+        """Wait for the end of the worker; pump when `pump` had to let others run."""
+        self.host.engine.demand.join(self)
+        self.pump()
+        try:
+            while not self.host.leaving:
+                await self._more.wait()
+                self._more = anyio.Event()
+                await checkpoint()
+                self.pump()
+            await self.host.left()
+        finally:
+            self.host.engine.demand.part(self)
+
+    # --- the flow
+
+    def pump(self) -> None:
+        """Submit what is ready, as far as there is room."""
+        if self._is_pumping or self.host.leaving:
+            return
+        self._is_pumping = True
+        try:
+            for _ in range(BREATH):
+                size = self._wanted()
+                if size <= 0:
+                    return
+                jobs = self._take(size)
+                if not jobs:
+                    self._is_idle, self._is_pumping = True, False
+                    self.host.engine.demand.idle(self)
+                    self.host.lane_idle()
+                    return
+                self._send(jobs)
+                if self.host.leaving:
+                    return
+            self._more.set()
+        finally:
+            self._is_pumping = False
+
+    def _wanted(self) -> int:
+        """How many inputs the next list is to hold; 0: none now."""
+        in_flight = self.load + self._late
+        if self._overlaps:
+            return min(self._longest, self._capacity - in_flight)
+        if not in_flight:
+            return self._target
+        if self._target == 1 or in_flight > self._target:
+            return 0
+        return min(self._target, self._capacity - in_flight)
+
+    def _take(self, size: int) -> list[Job]:
+        take, jobs = self.host.engine.demand.take, []
+        while len(jobs) < size and (job := take()) is not None:
+            self.load += 1
+            jobs.append(job)
+        return jobs
+
+    def _send(self, jobs: list[Job]) -> None:
+        host = self.host
+        now = perf_counter()
+        batch = Batch(self, jobs, now)
+        self._batches[batch] = None
+        for job in jobs:
+            if job.since:
+                job.feed.wait_time += now - job.since
+        if host.engine.events:
+            for job in jobs:
+                waited = now - (job.since or now)
+                host.engine.events.tell(TaskStarted(job.input, host.info, job.attempts, waited))
+        host.engine.watchdog.expect(now + host.engine.options.execute_timeout)
+        try:
+            self._submit([job.input for job in jobs], batch.settle)
+        except Exception as error:
+            log.exception("submit of worker %r raised", host.info.id)
+            host.leave("in doubt")
+            for i, job in enumerate(jobs):
+                batch.settle(i, Failure(job.input, error))
+
+    def settled(self, batch: Batch, job: Job, outcome: Settled[Any, Any]) -> None:
+        """The worker has said what became of a job."""
+        now = perf_counter()
+        started = batch.at if self._overlaps or batch.at > self._last else self._last
+        info = self.host.info
+        self.load -= 1
+        self._count_down(batch, now)
+        if type(outcome) is NotStarted:
+            self.host.engine.put_back(job)
+        else:
+            info.tasks += 1
+            info.run_time += now - started
+            if type(outcome) is Success:
+                job.feed.succeed(job, outcome.result, info, started, now)
+            else:
+                job.feed.fail(job, outcome.error, info, started, now)  # type: ignore[union-attr]
+        self._continue()
+
+    def settled_late(self, batch: Batch) -> None:
+        """The worker has done with a job that the pool had given up."""
+        self.host.engine.tally.dropped += 1
+        self._late -= 1
+        self._count_down(batch, perf_counter())
+        self._continue()
+
+    def _count_down(self, batch: Batch, now: float) -> None:
+        self._last = now
+        batch.left -= 1
+        if not batch.left:
+            self._batches.pop(batch, None)
+            self._measure((now - max(batch.at, self._list_ended)) / len(batch.jobs))
+            self._list_ended = now
+
+    def _continue(self) -> None:
+        host = self.host
+        if host.leaving:
+            host.leave("in doubt")  # it may have been the last one that was waited for
+        elif host.is_plain or host.is_fit():
+            if not self._is_idle:
+                self.pump()
+            elif host.engine.demand.is_gated:
+                host.engine.demand.stir()
+
+    def _measure(self, seconds: float) -> None:
+        """Learn the pace, and set the length of lists by it: slowly up, at once down."""
+        if self._overlaps or self._longest == 1:
+            return
+        self._pace = seconds if self._pace == math.inf else self._pace + (seconds - self._pace) / 8
+        fitting = int(QUANTUM / max(self._pace, seconds, 1e-7))
+        self._target = max(1, min(self._longest, self._target * 2, fitting))
+
+    def _give_up(self, batch: Batch, job: Job, verdict: Verdict) -> None:
+        """End a job that the worker has not settled. The worker is in doubt then, unless it says otherwise."""
+        i = batch.jobs.index(job)
+        batch.jobs[i] = None
+        batch.late = {i, *(batch.late or ())}
+        self.load -= 1
+        self._late += 1
+        since = batch.at if self._overlaps else max(batch.at, self._last)
+        verdict(job, self.host.info, since, perf_counter())
+        if not self.host.survives_cancel:
+            self.host.leave("in doubt", now=not self._overlaps)
+
+    def _time_out(self, job: Job, info: Any, started: float, ended: float) -> None:
+        job.feed.fail(job, TaskTimeout(self.host.engine.options.execute_timeout), info, started, ended)

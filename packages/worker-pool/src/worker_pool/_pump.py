@@ -1,0 +1,127 @@
+"""The pump of a feed: the one task that awaits its source. And how a source is told from another."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from ._events import log
+from ._job import Job
+
+if TYPE_CHECKING:
+    from ._feeds import Feed
+
+Fetch = Callable[[int], Awaitable[Sequence[Job]]]
+
+
+class Pump:
+    """Fetches at most what is wanted, and sleeps while nothing is."""
+
+    def __init__(
+        self, feed: Feed, fetch: Fetch, close: Callable[[], Awaitable[object]] | None, patience: float
+    ) -> None:
+        self._feed = feed
+        self._fetch = fetch
+        self._close = close
+        self._patience = patience  # how long a fetch may go on when it is to stop; 0: it is cancelled
+        self._scope = anyio.CancelScope()
+
+    def stop(self) -> None:
+        """End soon."""
+        self._feed.poke()
+        self._scope.deadline = min(self._scope.deadline, anyio.current_time() + self._patience)
+        if not self._patience:
+            self._scope.cancel()
+
+    async def run(self) -> None:
+        """Fetch until the source ends, raises, or nothing is wanted any more."""
+        error: BaseException | None = None
+        try:
+            with self._scope:
+                self._feed.engine.demand.thirsty(self._feed)
+                try:
+                    await self._run()
+                except (StopAsyncIteration, anyio.EndOfStream):
+                    pass
+                finally:
+                    await self._close_source()
+        except Exception as exc:
+            error = exc
+        finally:
+            self._feed.pump_ended(error)
+
+    async def _run(self) -> None:
+        feed = self._feed
+        while not feed.is_ended:
+            wanted = feed.wanted()
+            if wanted:
+                for job in await self._fetch(wanted):
+                    feed.accept(job)
+            else:
+                feed.hunger = anyio.Event()
+                await feed.hunger.wait()
+                feed.hunger = None
+
+    async def _close_source(self) -> None:
+        if self._close is None:
+            return
+        with anyio.move_on_after(self._feed.engine.options.destroy_timeout, shield=True):
+            try:
+                await self._close()
+            except Exception:
+                log.exception("closing the source raised")
+
+
+def pulls(source: Any) -> Callable[[], Any] | None:
+    """Return what takes an input from `source` at once, or None if its inputs must be awaited."""
+    if hasattr(source, "receive_nowait"):
+        return source.receive_nowait  # type: ignore[no-any-return]
+    if isinstance(source, Iterator):
+        return source.__next__
+    if hasattr(source, "__iter__") and not hasattr(source, "__aiter__"):
+        return iter(source).__next__
+    return None
+
+
+def pump_for(feed: Feed, source: Any) -> Pump | None:
+    """Return the pump that `source` needs, if any.
+
+    An async generator is closed when the call ends: nobody else could. Other iterators are left as they are.
+    """
+    if hasattr(source, "receive_nowait"):
+        receive: Callable[[], Awaitable[Any]] = source.receive if hasattr(source, "receive") else source.__anext__
+        return Pump(feed, _one_by_one(feed, receive), None, 0)
+    if hasattr(source, "__aiter__") or hasattr(source, "__anext__"):
+        iterator: AsyncIterator[Any] = source if hasattr(source, "__anext__") else source.__aiter__()
+        close = iterator.aclose if inspect.isasyncgen(iterator) else None
+        return Pump(feed, _one_by_one(feed, iterator.__anext__), close, 0)
+    return None
+
+
+def resolve(source: Any) -> Any:
+    """Call a generator function (or anything else that returns a source); refuse what is no source."""
+    if callable(source) and not _is_source(source):
+        source = source()
+    if not _is_source(source):
+        raise TypeError(
+            "a source must be an iterable, an async iterable, a function that returns one, or have `receive`, "
+            f"got {source!r}"
+        )
+    return source
+
+
+def _is_source(source: Any) -> bool:
+    names = ("__iter__", "__aiter__", "__next__", "__anext__", "receive_nowait", "renew")
+    return not isinstance(source, type) and any(hasattr(source, name) for name in names)
+
+
+def _one_by_one(feed: Feed, receive: Callable[[], Awaitable[Any]]) -> Fetch:
+    async def fetch(_: int) -> Sequence[Job]:
+        item = await receive()
+        return (Job(feed, item, feed.taken + 1, perf_counter()),)
+
+    return fetch

@@ -1,0 +1,78 @@
+"""A pool in numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ._demand import Phase
+
+if TYPE_CHECKING:
+    from ._engine import Engine
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """A snapshot. Counts are since the pool was made, times are seconds in sum over all inputs."""
+
+    alive: int
+    """Workers that can run inputs."""
+    starting: int
+    """Workers that are not ready yet."""
+    leaving: int
+    """Workers that take nothing more. `alive + starting + leaving` never exceeds `max_size`."""
+    running: int
+    """Inputs that workers have now."""
+    waiting: int
+    """Inputs that were taken from a source, or given to `execute`, and wait for a worker now."""
+    succeeded: int
+    """Inputs that ended with a result."""
+    failed: int
+    """Inputs that ended with an error."""
+    unfinished: int
+    """Inputs that ended without either: their call was cancelled or the pool shut down."""
+    handed_back: int
+    """Those of `unfinished` that their source took back."""
+    retried: int
+    """Runs that failed and were followed by another."""
+    lost: int
+    """Deliveries whose lease ran out."""
+    dropped: int
+    """Answers for inputs that had been settled before: a worker was late, or spoke twice."""
+    started: int
+    """Workers that became ready."""
+    start_failures: int
+    """Workers that could not be started."""
+    stopped: int
+    """Workers that ended."""
+    wait_time: float
+    """Time between the taking of an input and the beginning of its run."""
+    run_time: float
+    """Time that inputs ran."""
+
+
+def statistics_of(engine: Engine) -> Statistics:
+    """Add up what is over and what goes on."""
+    tally = engine.tally.copy()
+    for feed in engine.feeds:
+        tally.add(feed)
+    phases = list(engine.demand.phases.values())
+    return Statistics(
+        alive=phases.count(Phase.ALIVE),
+        starting=phases.count(Phase.STARTING),
+        leaving=phases.count(Phase.LEAVING),
+        running=sum(seat.load for host in engine.hosts for seat in host.seats),
+        waiting=engine.demand.waiting + sum(feed.in_stock for feed in engine.feeds),
+        succeeded=tally.succeeded,
+        failed=tally.failed,
+        unfinished=tally.unfinished,
+        handed_back=tally.handed_back,
+        retried=tally.retried,
+        lost=tally.lost,
+        dropped=tally.dropped,
+        started=tally.started,
+        start_failures=tally.start_failures,
+        stopped=tally.stopped,
+        wait_time=tally.wait_time,
+        run_time=tally.run_time,
+    )

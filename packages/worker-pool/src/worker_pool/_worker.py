@@ -1,0 +1,151 @@
+"""What a worker is, and how one is made and ended.
+
+A worker is anything with `async execute(input)`; a plain async function of one input is one too. Everything else is
+found if it is there:
+
+    async init()        before the first input; its limit is `init_timeout`
+    async release()     after each input, to make ready for the next
+    async destroy()     at the end; its limit is `destroy_timeout`
+    active: bool        False: I can't go on, replace me. Read after each input, and before one if I was idle
+    id                  how outcomes, events and logs call me; else the pool gives a number
+    rss: int            bytes of memory in use, for `retire`
+    survives_cancel     True: a cancelled or timed-out execute leaves me fit for the next
+
+A worker made for throughput offers `submit` beside `execute`, see `SubmitWorker`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar, cast
+
+import anyio
+
+from ._outcome import Settled
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+In_contra = TypeVar("In_contra", contravariant=True)
+Out_co = TypeVar("Out_co", covariant=True)
+
+Settle: TypeAlias = Callable[[int, Settled[Any, Any]], None]
+"""`settle(i, outcome)`: what became of `inputs[i]`. Synchronous; call it once for each input, in any order."""
+
+
+class Worker(Protocol[In_contra, Out_co]):
+    """What runs inputs. Only `execute` is asked for."""
+
+    async def execute(self, input: In_contra, /) -> Out_co:
+        """Do the work of one input and return its result, or raise."""
+        ...
+
+
+class SubmitWorker(Worker[In_contra, Out_co], Protocol[In_contra, Out_co]):
+    """A worker that is handed inputs without a task for each; the pool then never calls its `execute`.
+
+    `submit(inputs, settle)` takes a list of at least one input and returns at once. Later, or before it returns,
+    the worker calls `settle(i, outcome)` once for each, with `Success`, `Failure` or `NotStarted`. That may be in
+    a callback of the event loop; within it the pool may call `submit` again with what comes next.
+
+    What the pool reads, all of it optional:
+
+    * `batch: int | None`: how many inputs one list may hold; then `concurrency` such lists may be in flight, that is
+      `concurrency * batch` inputs. None, the default: `concurrency` inputs in all, in one list or in many. The pool
+      starts with lists of one and lets them grow only as far as they stay quick (1 ms of work in each), so that no
+      input waits behind others while another worker is idle.
+    * `overlaps: bool` (default False): False says that inputs are run one after another in the order given. Then
+      the time of one, and its `execute_timeout`, counts from the later of its `submit` and the previous `settle`,
+      and what is in flight beyond one is bounded by measured time. True says that all run at once.
+    * `active`, `id`, `rss`, `survives_cancel`, `init` and `destroy` as for any worker; `release` is not called.
+
+    When it ends, by `destroy` or by accident, the worker settles all it has: `NotStarted` what has not begun,
+    `Failure` what has. What it leaves unsettled fails with `WorkerLost`. A second `settle` is counted and ignored.
+    """
+
+    def submit(self, inputs: list[In_contra], settle: Settle, /) -> None:
+        """Take `inputs`; call `settle` for each."""
+        ...
+
+
+AnyWorker: TypeAlias = Worker[In, Out] | Callable[[In], Awaitable[Out]]
+"""A worker, or a plain async function that is one."""
+
+Made: TypeAlias = AnyWorker[In, Out] | Awaitable[AnyWorker[In, Out]] | AbstractAsyncContextManager[AnyWorker[In, Out]]
+"""What `make_worker()` may return."""
+
+
+class FunctionWorker(Generic[In, Out]):
+    """A plain async function as a worker."""
+
+    def __init__(self, function: Callable[[In], Awaitable[Out]]) -> None:
+        self.execute = function
+
+
+class WorkerInfo:
+    """What is known of a worker: given to `retire`, and part of events.
+
+    `id`: its own, or a number; `tasks`: inputs it has ended; `run_time`: the seconds they took.
+    """
+
+    __slots__ = ("id", "run_time", "started", "tasks", "worker")
+
+    def __init__(self, worker: Any, number: int) -> None:
+        own = getattr(worker, "id", None)
+        self.id: object = number if own is None else own
+        self.worker = worker
+        self.tasks = 0
+        self.run_time = 0.0
+        self.started = time.perf_counter()
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was ready."""
+        return time.perf_counter() - self.started
+
+    @property
+    def rss(self) -> int:
+        """Bytes of memory it says it uses; 0 if it does not say."""
+        return cast(int, getattr(self.worker, "rss", 0) or 0)
+
+    def __repr__(self) -> str:
+        return f"<worker {self.id!r}: {self.tasks} tasks in {self.age:.1f} s>"
+
+
+@asynccontextmanager
+async def open_worker(make_worker: Callable[[], Any], destroy_timeout: float) -> AsyncIterator[Any]:
+    """Make a worker, and end it.
+
+    A context manager is entered and left, and that is its whole life; any other worker has `init` and `destroy`.
+    `destroy` is called also after an `init` that failed, and has its own time even if everything is cancelled.
+    """
+    made = make_worker()
+    if inspect.isawaitable(made) and not hasattr(made, "execute"):
+        made = await made
+    if hasattr(made, "__aenter__"):
+        async with made as worker:
+            yield _as_worker(worker)
+        return
+    worker = _as_worker(made)
+    try:
+        if (init := getattr(worker, "init", None)) is not None:
+            await init()
+        yield worker
+    finally:
+        if (destroy := getattr(worker, "destroy", None)) is not None:
+            with anyio.CancelScope(shield=True, deadline=anyio.current_time() + destroy_timeout):
+                await destroy()
+
+
+def _as_worker(made: Any) -> Any:
+    if hasattr(made, "execute") or hasattr(made, "submit"):
+        return made
+    if callable(made) and not isinstance(made, type):
+        return FunctionWorker(made)
+    raise TypeError(
+        "make_worker must return a worker, an awaitable of one or an async context manager that yields one.\n"
+        "  Expected: an object with `async execute(input)`, or an async function of one input\n"
+        f"  Got:      {made!r}"
+    )

@@ -13,6 +13,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._channel import Channel as Channel
     from ._channel import ChannelStatistics as ChannelStatistics
+    from ._child import ChildChannel as ChildChannel
+    from ._child import open_parent as open_parent
+    from ._child_stream import ChildStream as ChildStream
+    from ._child_stream import open_stream as open_stream
+    from ._conversation import Conversation as Conversation
     from ._errors import ChannelClosed as ChannelClosed
     from ._errors import EncodeError as EncodeError
     from ._errors import MessageTooLarge as MessageTooLarge
@@ -33,6 +38,9 @@ _HOMES = {
     "Channel": "_channel",
     "ChannelClosed": "_errors",
     "ChannelStatistics": "_channel",
+    "ChildChannel": "_child",
+    "ChildStream": "_child_stream",
+    "Conversation": "_conversation",
     "EncodeError": "_errors",
     "Listener": "_listeners",
     "MessageTooLarge": "_errors",
@@ -47,12 +55,17 @@ _HOMES = {
     "WorkerIpcError": "_errors",
     "WouldBlock": "_errors",
     "open_child": "_parent",
+    "open_parent": "_child",
+    "open_stream": "_child_stream",
 }
 
 __all__ = [
     "Channel",
     "ChannelClosed",
     "ChannelStatistics",
+    "ChildChannel",
+    "ChildStream",
+    "Conversation",
     "EncodeError",
     "Listener",
     "MessageTooLarge",
@@ -67,6 +80,8 @@ __all__ = [
     "WorkerIpcError",
     "WouldBlock",
     "open_child",
+    "open_parent",
+    "open_stream",
 ]
 
 

@@ -48,7 +48,7 @@ class Answers:
                 return
             assert function is not None
         try:
-            if params.__class__ is list:
+            if isinstance(params, list):
                 value = function(*params)
             else:
                 _rpc.check_request(message)

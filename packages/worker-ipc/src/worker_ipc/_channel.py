@@ -9,8 +9,9 @@ from anyio import fail_after
 
 from . import _rpc
 from ._conversation import Conversation
-from ._core import ChannelCore, is_reserved
+from ._core import ChannelCore
 from ._errors import EncodeError
+from ._events import event
 from ._listeners import Listener, Wait, run_handler
 from ._requests import PendingRequest, cancel
 
@@ -76,7 +77,7 @@ class Channel(ChannelCore):
         Raises EncodeError if the message would not arrive as it is (also for a `data` with the members ``type`` or
         ``jsonrpc``, or Node's reserved ``cmd``); the channel is unharmed. Raises ChannelClosed when the peer is gone.
         """
-        message = _event(type, data)
+        message = event(type, data)
         stream = self._stream
         if self._mailbox.full:
             self._somebody_waits()  # a blocked send keeps the reader going, on either end
@@ -89,7 +90,7 @@ class Channel(ChannelCore):
         """Send as `send` does, or raise WouldBlock where it would wait."""
         if self._error is not None:
             raise self._closed_error()
-        self._stream.send_nowait(_event(type, data))
+        self._stream.send_nowait(event(type, data))
         self._sent += 1
 
     def listen_once(self, type: str | None = None) -> Wait:
@@ -246,18 +247,3 @@ class Channel(ChannelCore):
             running_requests=answers.running,
             paused=stream.reader.paused,
         )
-
-
-def _event(type: str, data: Mapping[str, Any] | None) -> Message:
-    """Build the message of an event, or raise EncodeError for what only the wire itself may say."""
-    if data is None:
-        message = {"type": type}
-    elif "type" in data or "jsonrpc" in data:
-        raise EncodeError("the data of an event must be without the members 'type' and 'jsonrpc': these are the wire's")
-    elif "cmd" in data and is_reserved(data["cmd"]):
-        raise EncodeError(f"a 'cmd' that begins with NODE_ is reserved by Node, got {data['cmd']!r}")
-    else:
-        message = {"type": type, **data}
-    if type.__class__ is not str:
-        raise EncodeError(f"the type of an event must be a str, got {type!r}")
-    return message

@@ -74,13 +74,14 @@ class Reader:
             self._watch.close()
 
     def drain(self) -> None:
-        """Read what a dead peer has left behind, at once and paused or not: messages come before the death."""
+        """Read what a dead peer has left behind, at once and paused or not; then it is the end of file, held or not."""
         left = _DRAIN
         while not self.done and left > 0:
             count = self._read()
             if not count:
-                return
+                break
             left -= count
+        self._finish(None)
 
     def _on_readable(self) -> None:
         self._read()

@@ -239,6 +239,9 @@ class _TrioWatch:
             try:
                 await wait(fd)
             except closed_error:
-                return
-            if self._started and not self._closed:
+                continue  # closed here: then the loop ends; or the other direction of the same socket: then go on
+            if self._is_wanted():
                 callback()
+
+    def _is_wanted(self) -> bool:
+        return self._started and not self._closed

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 MAX_MESSAGE = 64 * 2**20
 """Bytes. Node, Bun and Deno have no limit; 64 MiB was echoed by all three (wire.md, A.2)."""
 
+MAX_QUEUED = 64 * 2**20
+"""Bytes that may be held for listeners that do not read, while others wait: beyond it, Overrun."""
+
 
 class MessageStream(Generic[MessageT]):
     """Owns `fd_in` and `fd_out` (which may be the same): `close` closes them."""

@@ -1,0 +1,100 @@
+"""The child's end, for a program with an event loop. Without one: `worker_ipc.blocking`."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, final
+
+from anyio import CancelScope, sleep
+
+from ._adopt import adopt
+from ._channel import Channel
+from ._errors import ChannelClosed, ProtocolError
+from ._group import bare_task_group
+from ._readiness import current_loop
+from ._stream import MAX_MESSAGE
+from ._watchdog import watch_parent
+from ._writer import flush_within
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from .codecs import Codec
+
+LEAVE_TIME = 5.0
+"""Seconds after the parent's end in which a child may finish by itself; then its block is cancelled."""
+
+
+@final
+class ChildChannel(Channel):
+    """The channel to the parent process. Made by `open_parent`.
+
+    Iterations end quietly when the parent closes the channel. A message is in the kernel's hands when `send` returns,
+    and so is a reply before the next message is handled: a crash can't lose what was already answered.
+    """
+
+    _body: CancelScope | None = None
+
+    def ended(self, error: Exception | None) -> None:
+        """No more messages come. Called by the stream."""
+        if isinstance(error, ProtocolError):
+            self._settle(error)
+        else:
+            truncated = self._stream.reader.pending
+            self._settle(ChannelClosed("the parent closed the channel, or is gone", truncated=truncated))
+
+    def _settle(self, error: ChannelClosed) -> None:
+        super()._settle(error)
+        if self._body is not None:
+            self._group.start_soon(self._leave, self._body, name="worker_ipc leave")
+
+    async def _leave(self, body: CancelScope) -> None:
+        await sleep(LEAVE_TIME)
+        body.cancel()
+
+    def _iteration_ends_quietly(self) -> bool:
+        return not isinstance(self._error, ProtocolError)
+
+
+@asynccontextmanager
+async def open_parent(
+    *, codec: Codec[Any] | None = None, mailbox: int = 1000, max_message: int = MAX_MESSAGE
+) -> AsyncGenerator[ChildChannel, None]:
+    """Open the channel to the process that started this one.
+
+    From here on the two variables that announced the channel are gone from `os.environ`, and no process started here
+    inherits it. Leaving waits until what was sent is in the kernel's hands.
+
+    The child ends with its parent: iterations end, other waits raise ChannelClosed, and what has not left the block
+    5 seconds later is cancelled; a child that hangs outside the event loop is killed when the parent process is dead.
+
+    Args:
+        codec: None is `JsonLines()`; both ends must use the same.
+        mailbox: how many messages are kept for which nobody listens yet, and how many a listener may be behind.
+        max_message: bytes; a larger message from the parent is MessageTooLarge, and ends the channel.
+
+    Raises:
+        NoChannel: this process was not started with a channel, or with one that it cannot use. The text says what to
+            do.
+    """
+    fd = adopt()
+    if codec is None:
+        from .codecs import JsonLines
+
+        codec = JsonLines()
+    watch_parent(fd)
+    async with bare_task_group() as group:
+        channel = ChildChannel(
+            current_loop(group), group, (fd, fd), codec, mailbox=mailbox, max_message=max_message, is_child=True
+        )
+        channel._stream.reader.start()
+        try:
+            with CancelScope() as channel._body:
+                yield channel
+            await channel._stream.writer.drained()
+        except BaseException:
+            await flush_within(channel._stream.writer, 1.0)
+            raise
+        finally:
+            channel._body = None
+            channel._settle(ChannelClosed("the channel was closed on this side"))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ._child import ChildChannel as ChildChannel
     from ._child import open_parent as open_parent
     from ._child_stream import ChildStream as ChildStream
+    from ._child_stream import Receiver as Receiver
     from ._child_stream import open_stream as open_stream
     from ._conversation import Conversation as Conversation
     from ._errors import ChannelClosed as ChannelClosed
@@ -49,6 +50,7 @@ _HOMES = {
     "ParentChannel": "_parent",
     "PendingRequest": "_requests",
     "ProtocolError": "_errors",
+    "Receiver": "_child_stream",
     "RemoteError": "_errors",
     "SpawnError": "_errors",
     "Wait": "_listeners",
@@ -74,6 +76,7 @@ __all__ = [
     "ParentChannel",
     "PendingRequest",
     "ProtocolError",
+    "Receiver",
     "RemoteError",
     "SpawnError",
     "Wait",

@@ -9,7 +9,7 @@ from anyio import fail_after
 
 from . import _rpc
 from ._conversation import Conversation
-from ._core import ChannelCore
+from ._core import Core
 from ._errors import EncodeError
 from ._events import event
 from ._listeners import Listener, Wait, run_handler
@@ -55,7 +55,7 @@ class ChannelStatistics:
     """Reading is paused: a listener's queue is full, and nobody waits for anything."""
 
 
-class Channel(ChannelCore):
+class Channel:
     """A conversation with another process. Made by `open_child` and `open_parent`, never by hand.
 
     **Events**: `send`, `send_nowait`; `listen_once`, `listen`, `listen_for`, `release`.
@@ -64,6 +64,14 @@ class Channel(ChannelCore):
     Everything is for the tasks of one event loop. Every wait ends: when the peer is gone, what had been received stays
     readable, and then every pending and future wait raises ChannelClosed.
     """
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    @property
+    def active(self) -> bool:
+        """True until the channel has ended: while False, nothing more can be sent, or awaited."""
+        return self._core.error is None
 
     # --- events
 
@@ -77,21 +85,21 @@ class Channel(ChannelCore):
         Raises EncodeError if the message would not arrive as it is (also for a `data` with the members ``type`` or
         ``jsonrpc``, or Node's reserved ``cmd``); the channel is unharmed. Raises ChannelClosed when the peer is gone.
         """
+        core = self._core
         message = event(type, data)
-        stream = self._stream
-        if self._mailbox.full:
-            self._somebody_waits()  # a blocked send keeps the reader going, on either end
+        stream = core.stream
+        if core.mailbox.full:
+            core.somebody_waits()  # a blocked send keeps the reader going, on either end
         await stream.send(message)
         if stream.writer.broken:
-            await self._end_of_sending()
-        self._sent += 1
+            await core.raise_when_settled()
 
     def send_nowait(self, type: str, data: Mapping[str, Any] | None = None) -> None:
         """Send as `send` does, or raise WouldBlock where it would wait."""
-        if self._error is not None:
-            raise self._closed_error()
-        self._stream.send_nowait(event(type, data))
-        self._sent += 1
+        core = self._core
+        if core.error is not None:
+            raise core.closed_error()
+        core.stream.send_nowait(event(type, data))
 
     def listen_once(self, type: str | None = None) -> Wait:
         """Register now for one message of this type (None: of any); await the result to get it.
@@ -99,9 +107,10 @@ class Channel(ChannelCore):
         Waits are first come, first served, and one message settles one wait. A message that was received before, and
         that nobody took, is given at once.
         """
-        wait = Wait(self, self._mailbox.claim(type))
-        if self._stream.reader.paused:
-            self._somebody_waits()
+        core = self._core
+        wait = Wait(core, core.mailbox.claim(type))
+        if core.stream.reader.paused:
+            core.somebody_waits()
         return wait
 
     def listen(self, type: str | None = None) -> Listener:
@@ -111,7 +120,8 @@ class Channel(ChannelCore):
         When 1000 messages (`mailbox`) wait in it and nobody waits for anything else, reading pauses, which slows the
         peer; when 64 MiB are held while somebody does wait, the channel breaks with Overrun.
         """
-        return Listener(self, self._mailbox.subscribe(type))
+        core = self._core
+        return Listener(core, core.mailbox.subscribe(type))
 
     def listen_for(self, type: str | None, handler: Callable[[Message], object]) -> Callable[[], None]:
         """Call a sync or async function with each message of this type; return a function that removes it.
@@ -119,13 +129,15 @@ class Channel(ChannelCore):
         One message at a time for each handler, in order. A handler that raises is logged and counted, and stays. A
         handler that runs when it is removed runs to its end.
         """
+        core = self._core
         listener = self.listen(type)
-        self._group.start_soon(run_handler, listener, handler, self._count_error, name=f"worker_ipc handler {type}")
+        core.group.start_soon(run_handler, listener, handler, core.count_error, name=f"worker_ipc handler {type}")
         return listener.close
 
     def release(self) -> None:
         """Remove every listener: waits, iterations, handlers of events. Functions from `handle` stay."""
-        self._mailbox.withdraw_since(0)
+        core = self._core
+        core.mailbox.withdraw_since(0)
 
     # --- requests
 
@@ -138,33 +150,33 @@ class Channel(ChannelCore):
         Raises RemoteError when the peer's function fails or does not exist, ChannelClosed when the peer is gone first,
         TimeoutError, or EncodeError (nothing was sent).
         """
+        core = self._core
         if timeout is not None:
             with fail_after(timeout):
                 return await self.request(method, params)
-        if self._error is not None:
-            raise self._closed_error()
-        stream, calls = self._stream, self._calls
+        if core.error is not None:
+            raise core.closed_error()
+        stream, calls = core.stream, core.calls
         if stream.writer.busy:
             await stream.turn()
-        waiter = self._loop.waiter()
+        waiter = core.loop.waiter()
         id = calls.open(waiter)
         try:
             stream.post(_rpc.request(id, method, params))
             if stream.reader.paused:
-                self._somebody_waits()
+                core.somebody_waits()
             reply = await waiter
         except BaseException as error:
             if isinstance(error, EncodeError):
                 calls.abandon(id)
             else:
-                cancel(self, id)
+                cancel(core, id)
             raise
-        self._sent += 1
         if reply.__class__ is dict:
             if "error" in reply:
                 return _rpc.outcome(reply)
             return reply["result"]
-        raise self._closed_error()
+        raise core.closed_error()
 
     def request_nowait(
         self, method: str, params: Params, settle: Callable[[Any, RemoteError | ChannelClosed | None], object]
@@ -178,10 +190,11 @@ class Channel(ChannelCore):
         It never waits and never raises WouldBlock: a request that can't be written yet is queued, so the caller bounds
         memory by how many it has in flight. Raises ChannelClosed or EncodeError at the call; `settle` is not called.
         """
-        if self._error is not None:
-            raise self._closed_error()
-        stream, calls = self._stream, self._calls
-        pending = PendingRequest(self, settle)
+        core = self._core
+        if core.error is not None:
+            raise core.closed_error()
+        stream, calls = core.stream, core.calls
+        pending = PendingRequest(core, settle)
         pending.id = id = calls.open(pending)
         try:
             stream.post(_rpc.request(id, method, params))
@@ -189,16 +202,15 @@ class Channel(ChannelCore):
             calls.abandon(id)
             raise
         if stream.reader.paused:
-            self._somebody_waits()
-        self._sent += 1
+            core.somebody_waits()
         return pending
 
     async def notify(self, method: str, params: Params = None) -> None:
         """Call a function of the peer without an answer. Waits and raises as `send` does."""
-        await self._stream.send(_rpc.notification(method, params))
-        if self._stream.writer.broken:
-            await self._end_of_sending()
-        self._sent += 1
+        core = self._core
+        await core.stream.send(_rpc.notification(method, params))
+        if core.stream.writer.broken:
+            await core.raise_when_settled()
 
     def handle(self, method: str, function: Callable[..., Any]) -> Callable[[], None]:
         """Answer the peer's requests for `method`; return a function that removes it again.
@@ -208,11 +220,12 @@ class Channel(ChannelCore):
         text. A method without a function is refused; in a child, only from its first `handle` on: what came before is
         held for it.
         """
-        remove = self._answers.register(method, function)
-        if self._answers.holds:
-            self._loop.soon(self._answers.release_held)  # a tick later: more functions may be registered now
-        if self._registered is not None:
-            self._registered.append(remove)
+        core = self._core
+        remove = core.answers.register(method, function)
+        if core.answers.holds:
+            core.loop.soon(core.answers.release_held)  # a tick later: more functions may be registered now
+        if core.registered is not None:
+            core.registered.append(remove)
         return remove
 
     # --- scopes and state
@@ -227,23 +240,24 @@ class Channel(ChannelCore):
         Leaving withdraws every wait, iteration, handler and function registered on the channel since; those from before
         stay. Sync, and costs less than a microsecond. Conversations may be nested, not overlapped.
         """
-        return Conversation(self)
+        return Conversation(self._core)
 
     def statistics(self) -> ChannelStatistics:
         """Return a snapshot of the counters."""
-        mailbox, stream, answers = self._mailbox, self._stream, self._answers
+        core = self._core
+        mailbox, stream, answers = core.mailbox, core.stream, core.answers
         return ChannelStatistics(
-            sent=self._sent,
-            received=self._received,
+            sent=stream.sent,
+            received=core.received_count,
             dropped=mailbox.dropped,
             kept=mailbox.kept,
             kept_bytes=mailbox.kept_bytes,
             queued_bytes=mailbox.queued_bytes + answers.bytes,
             unsent_bytes=stream.writer.queued,
-            late_replies=self._calls.late,
+            late_replies=core.calls.late,
             unhandled=answers.unknown,
-            handler_errors=self._handler_errors + answers.errors,
-            pending_requests=len(self._calls.pending),
+            handler_errors=core.handler_errors + answers.errors,
+            pending_requests=len(core.calls.pending),
             running_requests=answers.running,
             paused=stream.reader.paused,
         )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Generic, Literal, cast, final, overload
+from contextlib import asynccontextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, cast, final, overload
 
 from ._errors import ChannelClosed, Overrun
 from ._group import bare_task_group
@@ -17,7 +17,7 @@ from .codecs._codec import MessageT
 if TYPE_CHECKING:
     import os
     from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
-    from contextlib import AbstractAsyncContextManager
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
     from typing import Self
 
     from anyio.abc import TaskGroup
@@ -25,6 +25,19 @@ if TYPE_CHECKING:
     from ._process import Process
     from ._spawn import Stderr
     from .codecs import Codec
+
+
+MessageT_contra = TypeVar("MessageT_contra", contravariant=True)
+
+
+class Receiver(Protocol[MessageT_contra]):
+    """Who takes messages straight from the read callback, see `ChildStream.attach`. Neither method may raise."""
+
+    def received(self, messages: Sequence[MessageT_contra], /) -> None:
+        """Take the messages that one read held."""
+
+    def closed(self, error: ChannelClosed, /) -> None:
+        """No more messages come, and this is why. Called once."""
 
 
 @final
@@ -47,6 +60,7 @@ class ChildStream(ChildOwner, Generic[MessageT]):
         self._queue: deque[tuple[MessageT, int]] = deque()
         self._queued_bytes = 0
         self._receivers: deque[Waiter] = deque()
+        self._receiver: Receiver[MessageT] | None = None
         descriptors = process.fd_in, process.fd_out
         self._stream: MessageStream[MessageT] = MessageStream(loop, descriptors, codec, self, max_message=max_message)
 
@@ -62,7 +76,7 @@ class ChildStream(ChildOwner, Generic[MessageT]):
             self._somebody_waits()  # a blocked send keeps the reader going
         await self._stream.send(message)
         if self._stream.writer.broken:
-            raise self._closed_error() if self._error is not None else self._no_input()
+            raise self._no_input() if self.active else self._closed_error()
 
     def send_nowait(self, message: MessageT) -> None:
         """Send as `send` does, or raise WouldBlock where it would wait."""
@@ -129,10 +143,47 @@ class ChildStream(ChildOwner, Generic[MessageT]):
                 raise StopAsyncIteration from None
             raise
 
+    # --- without a task or a switch per message
+
+    def post(self, message: MessageT) -> None:
+        """Send without ever waiting: what can't be written yet is kept. The caller bounds what is in flight.
+
+        Raises EncodeError (nothing was sent) or ChannelClosed.
+        """
+        if self._error is not None:
+            raise self._closed_error()
+        self._stream.post(message)
+
+    def attach(self, receiver: Receiver[MessageT]) -> None:
+        """Hand what is received to `receiver`, straight from the read callback, instead of queueing it for `receive`.
+
+        Reading never pauses then. `receiver.closed` is called once, after the last message.
+        """
+        self._receiver = receiver
+        if self._queue:
+            receiver.received([message for message, _ in self._queue])
+            self.discard()
+        if self._error is not None:
+            receiver.closed(self._closed_error())
+
+    def discard(self) -> None:
+        """Drop what was received and not read."""
+        self._queue.clear()
+        self._queued_bytes = 0
+        self._somebody_waits()
+
+    def conversation(self) -> AbstractContextManager[None]:
+        """Return a scope for one conversation: it begins with nothing left over from the one before."""
+        self.discard()
+        return nullcontext()
+
     # --- the stream calls these
 
     def received(self, messages: Sequence[Any], size: int) -> None:
         """Queue what one read held."""
+        if self._receiver is not None:
+            self._receiver.received(messages)
+            return
         for message in messages:
             self._queue.append((message, size))
             self._queued_bytes += size
@@ -146,6 +197,8 @@ class ChildStream(ChildOwner, Generic[MessageT]):
     def _fail_waits(self) -> None:
         while self._receivers:
             self._wake()
+        if self._receiver is not None:
+            self._receiver.closed(self._closed_error())
 
 
 @overload

@@ -13,11 +13,11 @@ How it ends is in `_ending`; how the end of a child, or of a parent, is seen, in
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, final
 
 from . import _rpc
 from ._answers import Answers
-from ._ending import Ending
+from ._ending import Ending, Peer
 from ._errors import Overrun, ProtocolError
 from ._events import NACK, is_internal, wants_answer
 from ._mailbox import Mailbox
@@ -34,13 +34,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger("worker_ipc")
 
 
-class ChannelCore(Ending):
+@final
+class Core(Ending):
     """The engine of a `Channel`."""
 
     def __init__(
         self,
         loop: Loop,
         group: TaskGroup,
+        peer: Peer,
         descriptors: tuple[int, int],
         codec: Codec[Any],
         *,
@@ -48,72 +50,73 @@ class ChannelCore(Ending):
         max_message: int,
         is_child: bool,
     ) -> None:
-        super().__init__()
-        self._loop = loop
-        self._group = group
-        self._mailbox = Mailbox(mailbox)
-        self._mailbox.on_room = self._somebody_waits
-        self._calls = _rpc.Calls()
-        self._stream: MessageStream[Any] = MessageStream(
+        super().__init__(loop, group, peer)
+        self.is_child = is_child
+        self.mailbox = Mailbox(mailbox)
+        self.mailbox.on_room = self.somebody_waits
+        self.calls = _rpc.Calls()
+        self.stream: MessageStream[Any] = MessageStream(
             loop, descriptors, codec, self, max_message=max_message, write_through=is_child
         )
-        self._answers = Answers(self._stream, group, patient=is_child, limit=mailbox)
+        self.answers = Answers(self.stream, group, patient=is_child, limit=mailbox)
         self._max_queued = max(MAX_QUEUED, max_message)
-        self._registered: list[Callable[[], None]] | None = None
-        self._sent = self._received = self._handler_errors = 0
+        self.registered: list[Callable[[], None]] | None = None
+        self._received = self.handler_errors = 0
 
     # --- a message arrives
 
     def received(self, messages: Sequence[Any], size: int) -> None:
         """Route what one read held. Called by the stream."""
-        self._received += len(messages)
-        mailbox, calls = self._mailbox, self._calls
+        self.received_count += len(messages)
+        mailbox, calls = self.mailbox, self.calls
         try:
             for message in messages:
                 if message.__class__ is not dict:
                     raise ProtocolError(f"a message must be an object, got {type(message).__name__}")
                 if "jsonrpc" in message:
                     if "method" in message:
-                        self._answers.request(message, size)
+                        self.answers.request(message, size)
                     else:
                         _rpc.check_reply(message)
                         calls.settle(message)
                 elif "cmd" in message and is_internal(message):
                     if wants_answer(message):  # Node sends nothing more until it has one (wire.md, F.2)
-                        self._stream.post(NACK, now=True)
+                        self.stream.post(NACK, now=True)
                 elif not mailbox.put(message, size) and mailbox.dropped == 1:
                     logger.warning("nobody listens for %r, and the mailbox is full: dropped", message.get("type"))
         except ProtocolError as error:
-            self._break(error)
+            self.break_off(error)
             return
-        if mailbox.full or self._answers.bytes or self._stream.writer.queued:
+        if mailbox.full or self.answers.bytes or self.stream.writer.queued:
             self._check_flow()
 
     # --- flow
 
     def _check_flow(self) -> None:
-        held = self._mailbox.queued_bytes + self._answers.bytes
+        held = self.mailbox.queued_bytes + self.answers.bytes
         if held > self._max_queued:
-            self._break(Overrun(f"{held} bytes are held for listeners that do not read, while others wait"))
-        elif self._stream.writer.queued > self._max_queued:
-            self._break(Overrun("the peer asks for more and more, and does not read the answers"))
-        elif self._mailbox.full and not self._is_waited_for():
-            self._stream.reader.pause()
+            self.break_off(Overrun(f"{held} bytes are held for listeners that do not read, while others wait"))
+        elif self.stream.writer.queued > self._max_queued:
+            self.break_off(Overrun("the peer asks for more and more, and does not read the answers"))
+        elif self.mailbox.full and not self._is_waited_for():
+            self.stream.reader.pause()
 
     def _is_waited_for(self) -> bool:
         """Tell whether anybody here needs a message that is still to come: then reading goes on."""
         return bool(
-            self._mailbox.waiting or self._calls.pending or self._answers.running or self._stream.writer.waiting
+            self.mailbox.waiting or self.calls.pending or self.answers.running or self.stream.writer.waiting
         )
 
-    def _count_error(self) -> None:
-        self._handler_errors += 1
+    def count_error(self) -> None:
+        self.handler_errors += 1
 
     # --- the end
 
-    def _fail_waits(self) -> None:
-        self._mailbox.end()
-        self._calls.end(self._closed_error())
+    def fail_waits(self) -> None:
+        self.mailbox.end()
+        self.calls.end(self.closed_error())
 
-    def _iteration_ends_quietly(self) -> bool:
-        return False
+    @property
+    def ends_quietly(self) -> bool:
+        """Tell whether an iteration just stops at the end: in a child, unless the parent broke the rules."""
+        return self.is_child and not isinstance(self.error, (ProtocolError, Overrun))

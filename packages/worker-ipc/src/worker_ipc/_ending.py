@@ -3,71 +3,84 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from ._errors import ChannelClosed
+from ._errors import ChannelClosed, ProtocolError
 
 if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+
     from ._readiness import Loop, Waiter
     from ._stream import MessageStream
 
 
-class Ending:
-    """What a channel and a stream have in common: a message stream that ends.
+class Peer(Protocol):
+    """Who is at the other end: how its end is seen, and what is done about one that breaks the rules."""
 
-    `_settle` keeps the reason. Who the peer is, and so how its end is seen, is a subclass's business.
+    def left(self, ending: Ending, truncated: int, /) -> None:
+        """Its end of file was seen, `truncated` bytes into a message. Settles the ending, now or soon."""
+
+    def broke_off(self, ending: Ending, error: ChannelClosed, /) -> None:
+        """It broke the rules or flooded us: `error` says how. Settles the ending now."""
+
+
+class Ending:
+    """What a channel and a stream have in common: a message stream that ends, and tasks that wait on it.
+
+    The base of the engines (`_core.Core`, `_child_stream.Inbox`), which are the sinks of their streams.
     """
 
-    _loop: Loop
-    _stream: MessageStream[Any]
+    stream: MessageStream[Any]
 
-    def __init__(self) -> None:
-        self._error: ChannelClosed | None = None
-        self._waiting_for_end: list[Waiter] = []
+    def __init__(self, loop: Loop, group: TaskGroup, peer: Peer) -> None:
+        self.loop = loop
+        self.group = group
+        self.peer = peer
+        self.error: ChannelClosed | None = None
+        self._waiting: list[Waiter] = []
 
-    @property
-    def active(self) -> bool:
-        """True until it has ended: while False, nothing more can be sent, or awaited."""
-        return self._error is None
+    def ended(self, error: Exception | None) -> None:
+        """No more messages come. The stream calls this."""
+        if isinstance(error, ProtocolError):
+            self.break_off(error)
+        else:
+            self.peer.left(self, self.stream.reader.pending)
 
-    def _settle(self, error: ChannelClosed) -> None:
+    def break_off(self, error: ChannelClosed) -> None:
+        """End it because of what the peer did."""
+        if self.error is None:
+            self.peer.broke_off(self, error)
+
+    def settle(self, error: ChannelClosed) -> None:
         """End it: what was received stays readable, every wait fails. The first reason counts."""
-        if self._error is not None:
+        if self.error is not None:
             return
-        self._error = error
-        self._stream.close()
-        self._fail_waits()
-        waiting, self._waiting_for_end = self._waiting_for_end, []
+        self.error = error
+        self.stream.close()
+        self.fail_waits()
+        waiting, self._waiting = self._waiting, []
         for waiter in waiting:
             if not waiter.done():
                 waiter.set_result(None)
 
-    def _fail_waits(self) -> None:
+    def fail_waits(self) -> None:
         """Let everyone look who waits for a message."""
         raise NotImplementedError
 
-    def ended(self, error: Exception | None) -> None:
-        """No more messages come. The stream calls this."""
-        raise NotImplementedError
-
-    def _break(self, error: ChannelClosed) -> None:
-        """End it because of what the peer did."""
-        self._settle(error)
-
-    def _closed_error(self) -> ChannelClosed:
+    def closed_error(self) -> ChannelClosed:
         """Make a new exception each time: one that is raised twice gathers tracebacks."""
-        return copy.copy(self._error) if self._error is not None else ChannelClosed()
+        return copy.copy(self.error) if self.error is not None else ChannelClosed()
 
-    def _somebody_waits(self) -> None:
+    def somebody_waits(self) -> None:
         """Read on, if reading was paused: somebody needs a message that is still to come."""
-        if self._stream.reader.paused:
-            self._stream.reader.resume()
+        if self.stream.reader.paused:
+            self.stream.reader.resume()
 
-    async def _end_of_sending(self) -> None:
+    async def raise_when_settled(self) -> None:
         """The peer does not read any more: wait for its end, which follows soon, and raise that."""
-        self._somebody_waits()
-        while self._error is None:
-            waiter = self._loop.waiter()
-            self._waiting_for_end.append(waiter)
+        self.somebody_waits()
+        while self.error is None:
+            waiter = self.loop.waiter()
+            self._waiting.append(waiter)
             await waiter
-        raise self._closed_error()
+        raise self.closed_error()

@@ -46,6 +46,7 @@ class MessageStream(Generic[MessageT]):
         self.reader = Reader(loop, self._fd_in, codec.decoder(max_message), self)
         self.writer = Writer(loop, self._fd_out, write_through=write_through)
         self._write_through = write_through
+        self.sent = 0  # messages
         self.closed = False
 
     # --- receiving: we are the reader's sink, and hand on to ours
@@ -71,6 +72,7 @@ class MessageStream(Generic[MessageT]):
     def post(self, message: MessageT, *, now: bool = False) -> None:
         """Send without ever waiting. For what is bounded otherwise: requests in flight, replies, cancellations."""
         self.writer.write(self._encode(message), now=now)
+        self.sent += 1
 
     def send_nowait(self, message: MessageT) -> None:
         """Send, or raise WouldBlock where `send` would wait. Raises ChannelClosed when the peer does not read."""
@@ -80,6 +82,7 @@ class MessageStream(Generic[MessageT]):
         if self.writer.busy:
             raise WouldBlock(f"the peer is not reading: {self.writer.queued} bytes are waiting to be sent")
         self.writer.write(data)
+        self.sent += 1
 
     async def send(self, message: MessageT) -> None:
         """Send, when it is our turn. Cancelled while it waits, nothing was sent; later, all of it will be.
@@ -92,6 +95,7 @@ class MessageStream(Generic[MessageT]):
         if writer.busy:
             await self.turn()
         writer.write(data)
+        self.sent += 1
         if writer.waiting:
             writer.pass_on()
         if self._write_through and writer.queued:

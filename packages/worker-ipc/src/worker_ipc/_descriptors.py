@@ -13,7 +13,7 @@ import fcntl
 import os
 import socket
 
-__all__ = ("Owned", "lift", "make_pipe", "make_socketpair")
+__all__ = ("Owned", "is_standard", "lift", "make_pipe", "make_socketpair")
 
 
 def lift(fd: int) -> int:
@@ -24,6 +24,18 @@ def lift(fd: int) -> int:
         return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
     finally:
         os.close(fd)
+
+
+def is_standard(number: int) -> bool:
+    """Tell whether 0, 1 or 2 really is our standard stream.
+
+    In a process that was started without one, the number goes to the next file that anybody opens. A standard stream
+    is there to be inherited; such a file is close-on-exec, as all that Python opens.
+    """
+    try:
+        return os.get_inheritable(number)
+    except OSError:
+        return False
 
 
 def make_pipe() -> "tuple[Owned, Owned]":

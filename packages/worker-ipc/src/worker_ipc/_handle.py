@@ -126,13 +126,11 @@ def _close_on_exit(pid: int) -> Owned:
     read_end, write_end = make_pipe()
 
     def wait() -> None:
-        try:
+        with suppress(ChildProcessError):
             os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # NOWAIT: the handle reaps, in `poll`
-        except ChildProcessError:
-            pass
-        finally:
+        with suppress(BrokenPipeError):  # the handle looked by itself, and is closed already
             os.write(write_end.number, b".")  # and not only closed: a forked copy of this process may hold it too
-            write_end.close()
+        write_end.close()
 
     try:
         threading.Thread(target=wait, name=f"worker_ipc: wait for process {pid}", daemon=True).start()

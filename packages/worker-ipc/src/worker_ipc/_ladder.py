@@ -1,7 +1,7 @@
 """The ladder by which a child is ended: ask, SIGTERM, SIGKILL to the group, and then it is over either way.
 
     0 s            ask: the owner closes the channel, and a child that listens leaves by itself
-    0.5 s          SIGTERM to the child (and SIGCONT, so that a stopped one hears it)
+    0.5 s          SIGTERM to the child (and SIGCONT, so that a stopped one hears it); sooner if `grace` is under 1 s
     grace          SIGKILL to the child's whole group: also a stopped one, also one that is stuck in C
     grace + 2 s    give up: only a process that the kernel itself can't end (disk wait) is still there
 
@@ -59,13 +59,19 @@ async def climb_down(process: Endable, ask: Callable[[], None], grace: float) ->
     """
     with anyio.CancelScope(shield=True):
         start = anyio.current_time()
-        steps = ((0.0, partial(_ask, ask)), (min(ASK_TIME, grace), process.terminate), (grace, process.kill))
-        for after, step in steps:
+        for after, step in _steps(process, ask, grace):
             if await _is_dead_by(process, start + after):
                 return
             step()
         if not await _is_dead_by(process, start + grace + KILL_TIME):
             logger.warning("process %d is still there %s s after SIGKILL; it is left alone", process.pid, KILL_TIME)
+
+
+def _steps(process: Endable, ask: Callable[[], None], grace: float) -> list[tuple[float, Callable[[], None]]]:
+    steps: list[tuple[float, Callable[[], None]]] = [(0.0, partial(_ask, ask)), (grace, process.kill)]
+    if grace > 0:
+        steps.insert(1, (min(ASK_TIME, grace / 2), process.terminate))
+    return steps
 
 
 async def _is_dead_by(process: Endable, deadline: float) -> bool:

@@ -22,6 +22,7 @@ from typing import final
 import anyio
 
 from worker_ipc._copies import mute_in_copies
+from worker_ipc._descriptors import is_standard
 from worker_ipc._environment import make_environment
 from worker_ipc._forward import forward_stderr
 from worker_ipc._handle import Handle
@@ -126,7 +127,7 @@ class Process:
         self._watching_stderr = anyio.CancelScope(shield=True)
         self._pump: StderrPump | None = None
         if ends.stderr is not None:
-            forward = forward_stderr if request.stderr == "forward" else None
+            forward = forward_stderr if request.stderr == "forward" and is_standard(2) else None
             self._pump = StderrPump(ends.stderr.number, forward)
         mute_in_copies(self)
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
 from worker_ipc import _orphans
-from worker_ipc._descriptors import Owned, make_pipe, make_socketpair
+from worker_ipc._descriptors import Owned, is_standard, make_pipe, make_socketpair
 from worker_ipc._errors import SpawnError
 from worker_ipc._handle import Handle, open_handle
 
@@ -171,11 +171,8 @@ def _stream(number: int, pipe: Owned | None, wish: Stderr) -> int | None:
     if wish == "devnull":
         return subprocess.DEVNULL
     if wish == "inherit":
-        try:
-            os.fstat(number)
-        except OSError:
-            return subprocess.DEVNULL  # ours is closed: the child's next file must not become its stdout
-        return None
+        # Where ours is missing the child gets a null device, or the next file it opens would become its stdout.
+        return None if is_standard(number) else subprocess.DEVNULL
     fd = wish if isinstance(wish, int) else wish.fileno() if not isinstance(wish, str) else -1
     if fd < 0:
         raise ValueError(f"a standard stream must be 'inherit', 'devnull' or an open file, got {wish!r}")

@@ -5,6 +5,7 @@ from ._compose import limited as limited
 from ._compose import mapped as mapped
 from ._compose import merge as merge
 from ._compose import throttle as throttle
+from ._delivery import Delivery as Delivery
 from ._errors import CorruptFile as CorruptFile
 from ._errors import DatabaseLocked as DatabaseLocked
 from ._errors import DiskFull as DiskFull
@@ -17,10 +18,17 @@ from ._errors import WorkerSourcesError as WorkerSourcesError
 from ._event import EventSource as EventSource
 from ._iterable import IterableSource as IterableSource
 from ._queue import QueueSource as QueueSource
+from ._sqlite import SqliteSource as SqliteSource
+from ._sqlite import SqliteStatistics as SqliteStatistics
+from ._sqlite_dead import DeadLetter as DeadLetter
+from ._sqlite_dead import DeadLetters as DeadLetters
 
 __all__ = [
     "CorruptFile",
     "DatabaseLocked",
+    "DeadLetter",
+    "DeadLetters",
+    "Delivery",
     "DiskFull",
     "EncodeError",
     "EventSource",
@@ -29,6 +37,8 @@ __all__ = [
     "QueueFull",
     "QueueSource",
     "SourceClosed",
+    "SqliteSource",
+    "SqliteStatistics",
     "StorageError",
     "WorkerSourcesError",
     "batched",

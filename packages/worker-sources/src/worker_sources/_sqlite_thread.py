@@ -1,0 +1,202 @@
+"""The one thread that owns the connection of a SqliteSource, and the calls that it is handed.
+
+Calls that have piled up are done in one transaction, and their results come back in one hop to the event loop: so
+the acknowledgements of one tick cost one commit, and the claim of the next jobs rides along. If a transaction fails,
+its calls are done again one by one, so that each gets its own result or its own error.
+
+Claims that find nothing stay parked in the thread. They are tried again after every call and when the next job is
+due; what *another process* puts is noticed at the next poll. Other sources on the same file in this process are woken
+at once.
+"""
+
+from __future__ import annotations
+
+import queue
+import sqlite3
+import threading
+import time
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import anyio
+from anyio import from_thread
+from anyio.lowlevel import current_token
+
+from ._errors import SourceClosed
+from ._sqlite_call import Call
+from ._sqlite_file import named_errors, transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._sqlite_store import Store
+
+
+def now_ms() -> int:
+    """The clock that all processes of this machine share."""
+    return int(time.time() * 1000)
+
+
+class StoreThread:
+    """Does calls in the store that `open_store` makes. `submit` and `nudge` may be called from any thread."""
+
+    # Who else in this process works on a file. Guarded by the lock: each entry belongs to a thread of its own.
+    _everyone: ClassVar[set[StoreThread]] = set()
+    _registry: ClassVar[threading.Lock] = threading.Lock()
+
+    def __init__(self, path: str, open_store: Callable[[], Store], poll: float) -> None:
+        self.path = path
+        self.draining = False
+        self._open_store = open_store
+        self._poll = poll
+        self._inbox: queue.SimpleQueue[Call[Any] | None] = queue.SimpleQueue()
+        self._parked: list[Call[Any]] = []
+        self._asking = False
+        self._stopping = False
+        self._token = current_token()
+        self._opened: Call[None] = Call(_nothing)
+        self._closed: Call[None] = Call(_nothing)
+        self._thread = threading.Thread(target=self._main, name=f"SqliteSource {path}", daemon=True)
+
+    async def start(self) -> None:
+        """Open the file; return or raise when that is done."""
+        self._thread.start()
+        try:
+            with anyio.CancelScope(shield=True):
+                await self._opened.done.wait()
+            self._opened.outcome()
+        except BaseException:
+            self._stopping = True
+            self.nudge()
+            raise
+
+    async def stop(self) -> None:
+        """Do what was submitted, end parked claims with `SourceClosed`, close the file, end the thread."""
+        self._stopping = True
+        self.nudge()
+        with anyio.CancelScope(shield=True):
+            await self._closed.done.wait()
+        self._thread.join()  # it has nothing left to do, so this does not block
+
+    def submit(self, call: Call[Any]) -> None:
+        """Hand a call to the thread."""
+        self._inbox.put(call)
+
+    def nudge(self) -> None:
+        """Have the thread look again at what it has parked."""
+        self._inbox.put(None)
+
+    def drain(self) -> None:
+        """Have parked claims end when the queue is empty."""
+        self.draining = True
+        self.nudge()
+
+    def _main(self) -> None:
+        try:
+            store = self._open_store()
+        except Exception as error:
+            self._opened.fail(error)
+            self._deliver([self._opened])
+            return
+        with self._registry:
+            self._everyone.add(self)
+        try:
+            if self._deliver([self._opened]):
+                self._serve(store)
+        finally:  # whatever happened in there: nobody is left waiting
+            with self._registry:
+                self._everyone.discard(self)
+            store.connection.close()
+            self._deliver([*self._abandoned(), self._closed])
+
+    def _serve(self, store: Store) -> None:
+        timeout: float | None = None
+        while True:
+            calls = self._next_calls(timeout)
+            if self._stopping and not calls:
+                return
+            finished = self._cycle(store, calls)
+            if finished and not self._deliver(finished):
+                undone = [call for call in map(Call[Any].undone, finished) if call is not None]
+                self._execute(store, undone)
+                return
+            timeout = self._seconds_until_due(store) if self._parked else None
+
+    def _next_calls(self, timeout: float | None) -> list[Call[Any]]:
+        calls: list[Call[Any] | None] = []
+        try:
+            calls.append(self._inbox.get(timeout=timeout))
+            while True:
+                calls.append(self._inbox.get_nowait())
+        except queue.Empty:
+            return [call for call in calls if call is not None]
+
+    def _cycle(self, store: Store, calls: list[Call[Any]]) -> list[Call[Any]]:
+        """Do new calls, and try the parked ones again. Returns those that are finished."""
+        idle = not calls and not self.draining
+        calls = [call for call in (*calls, *self._parked) if call.begin()]
+        self._asking = bool(calls)  # before we look: who commits after our look must see that we ask
+        if calls and not (idle and self._seconds_until_due(store) > 0):
+            self._execute(store, calls)
+        for call in calls:
+            if not call.finished and call.unwanted:
+                call.finish([])
+        self._parked = [call for call in calls if not call.finished]
+        self._asking = bool(self._parked)
+        for call in self._parked:
+            call.park()
+        return [call for call in calls if call.finished]
+
+    def _execute(self, store: Store, calls: list[Call[Any]]) -> None:
+        """Do the calls in one transaction; if that fails, each in its own."""
+        now = now_ms()
+        try:
+            with named_errors(self.path), transaction(store.connection):
+                results = [call.run(store, now) for call in calls]
+        except Exception as error:
+            if len(calls) == 1:
+                calls[0].fail(error)
+                return
+            for call in calls:
+                self._execute(store, [call])
+            return
+        for call, result in zip(calls, results, strict=True):
+            call.finish(result)
+        if any(call.wakes for call in calls):
+            self._wake_neighbours()
+
+    def _wake_neighbours(self) -> None:
+        with self._registry:
+            for other in self._everyone:
+                if other is not self and other.path == self.path and other._asking:
+                    other.nudge()
+
+    def _seconds_until_due(self, store: Store) -> float:
+        """How long nothing can be claimed, as far as this process knows: at most one poll."""
+        try:
+            due = store.due()
+        except sqlite3.Error:
+            return 0  # a claim will say what is wrong
+        return self._poll if due is None else min(max(due - now_ms(), 0) / 1000, self._poll)
+
+    def _abandoned(self) -> list[Call[Any]]:
+        calls = [call for call in (*self._parked, *self._next_calls(0)) if call.begin()]
+        for call in calls:
+            call.fail(SourceClosed())
+        return calls
+
+    def _deliver(self, calls: list[Call[Any]]) -> bool:
+        """Tell the callers, on their event loop. False if that has ended."""
+        try:
+            from_thread.run_sync(_set_all, calls, token=self._token)
+        except RuntimeError:
+            return False
+        return True
+
+
+def _set_all(calls: list[Call[Any]]) -> None:
+    for call in calls:
+        call.done.set()
+
+
+def _nothing(store: Store, now: int) -> None:
+    return

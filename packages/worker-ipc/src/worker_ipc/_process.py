@@ -6,8 +6,8 @@
     # whatever happened, cancellation included: the child is dead, reaped, and none of its descriptors is left
 
 The parts, each in its own file: `_spawn` (the fork), `_environment`, `_descriptors`, `_handle` (death, signals,
-status), `_stderr` and `_forward`, `_orphans` (when the parent dies first), `_copies` (when the parent is forked),
-`_ladder` (how a child is ended).
+status), `_stderr` and `_forward`, `_orphans` (when the parent dies first), `_living` (when the parent is forked, or
+just ends), `_ladder` (how a child is ended).
 """
 
 import logging
@@ -21,12 +21,12 @@ from typing import final
 
 import anyio
 
-from worker_ipc._copies import mute_in_copies
 from worker_ipc._descriptors import is_standard
 from worker_ipc._environment import make_environment
 from worker_ipc._forward import forward_stderr
 from worker_ipc._handle import Handle
 from worker_ipc._ladder import climb_down
+from worker_ipc._living import look_after
 from worker_ipc._spawn import ParentEnds, SpawnRequest, Stderr, Stdio, check_command, spawn
 from worker_ipc._stderr import StderrPump
 
@@ -129,7 +129,7 @@ class Process:
         if ends.stderr is not None:
             forward = forward_stderr if request.stderr == "forward" and is_standard(2) else None
             self._pump = StderrPump(ends.stderr.number, forward)
-        mute_in_copies(self)
+        look_after(self)
 
     @property
     def returncode(self) -> int | None:
@@ -199,7 +199,7 @@ class Process:
         return f"<Process {self.pid} {self.command[0]!r} {state}>"
 
     def mute(self) -> None:
-        """Let go of everything shared with the process that this one was forked from (`_copies`)."""
+        """Let go of everything shared with the process that this one was forked from (`_living`)."""
         self._handle.descriptor.mute()
         for end in self._ends.all():
             end.mute()
@@ -252,13 +252,17 @@ class Process:
                 return
             time.sleep(0.001)
 
-    def __del__(self) -> None:
-        if getattr(self, "_closed", True) or os.getpid() != self._owner:
+    def abandon(self) -> None:
+        """Close what nobody closed, with a `ResourceWarning`: when the interpreter or the last reference ends."""
+        if self._closed or os.getpid() != self._owner:
             return
-        message = f"unclosed {self!r}: leave the block of start_process"
-        self._callbacks.clear()
+        message = f"unclosed {self!r}: the block of start_process was never left"
+        self._callbacks.clear()  # their loop is gone, and so is that of whoever waits
+        self._dead = anyio.Event()
         self.close()
         warnings.warn(message, ResourceWarning, source=self, stacklevel=2)
+
+    __del__ = abandon
 
 
 def _nothing() -> None:

@@ -111,7 +111,7 @@ def test_the_end_of_the_thread_that_started_it_is_not_the_end_of_the_child():
 
     def run():
         threads.append(threading.get_native_id())
-        children.append(spawn(request("cat")))
+        children.append(spawn(request("sh", "-c", "read word; echo $word; sleep 1000")))
 
     thread = threading.Thread(target=run)
     thread.start()
@@ -119,12 +119,11 @@ def test_the_end_of_the_thread_that_started_it_is_not_the_end_of_the_child():
     while os.path.exists(f"/proc/self/task/{threads[0]}"):
         pass
     [(handle, ends)] = children
-    os.write(ends.fd_out.number, b"alive")
+    os.write(ends.fd_out.number, b"alive\n")
     os.set_blocking(ends.fd_in.number, True)
-    assert os.read(ends.fd_in.number, 9) == b"alive"
-    ends.close()  # closing its lifeline is the end of it
-    assert not handle.poll() or handle.returncode == -signal.SIGKILL
-    os.set_blocking(handle.descriptor.number, True)
+    assert os.read(ends.fd_in.number, 9) == b"alive\n"
+    assert not handle.poll()
+    ends.close()  # the lifeline with them, and that is the end of it
     os.waitid(os.P_PID, handle.pid, os.WEXITED | os.WNOWAIT)
     assert handle.poll()
     assert handle.returncode == -signal.SIGKILL

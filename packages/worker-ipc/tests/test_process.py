@@ -274,6 +274,14 @@ async def test_on_exit_is_called_once_after_the_child_was_reaped_in_the_thread_o
     assert calls == [(0, "last words", threading.current_thread()), "late"]
 
 
+async def test_the_last_words_are_there_when_the_death_is_told():
+    async with python("import os; os.write(2, b'x' * 60_000)", stderr="capture") as process:
+        # Behind the loop's back, so that its watcher has read nothing yet.
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222
+        assert process.poll()
+        assert process.stderr == "x" * 60_000
+
+
 async def test_a_callback_that_raises_harms_neither_the_others_nor_the_block(caplog):
     called = []
     async with start("true") as process:
@@ -356,11 +364,14 @@ async def test_a_group_of_errors_leaves_as_it_is():
 
 @pytest.mark.fault(51)
 async def test_a_cancelled_block_leaves_no_child():
-    with anyio.move_on_after(0.05) as scope:
+    with anyio.CancelScope() as scope:
         async with start("sleep", "1000") as process:
+            began = anyio.current_time()
+            scope.cancel()
             await anyio.sleep_forever()
     assert scope.cancelled_caught
     assert process.returncode == -signal.SIGKILL
+    assert anyio.current_time() - began < QUICK  # its death is still watched, not only looked for at the very end
 
 
 @pytest.mark.fault(96)

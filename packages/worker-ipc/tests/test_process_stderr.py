@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from worker_ipc import _stderr
 from worker_ipc._forward import Forwarder
 from worker_ipc._process import start_process
-from worker_ipc._stderr import TAIL_SIZE, Tail, show
+from worker_ipc._stderr import TAIL_SIZE, StderrPump, Tail, show
 
 pytestmark = [pytest.mark.usefixtures("no_leaks")]
 
@@ -111,6 +111,16 @@ async def test_a_grandchild_that_keeps_writing_delays_nothing():
     pid, status = await anyio.to_thread.run_sync(os.waitpid, grandchild, 0)
     assert pid == grandchild
     assert status != 0
+
+
+@pytest.mark.fault(36)
+def test_draining_ends_although_the_writer_does_not():
+    endless = os.open("/dev/zero", os.O_RDONLY)
+    pump = StderrPump(endless, None)
+    pump.drain()
+    assert not pump.at_end
+    assert pump.tail.total >= 1024 * 1024  # more than a pipe holds: nothing of a dead child is missed
+    os.close(endless)
 
 
 @anyio_test

@@ -1,7 +1,7 @@
 """Take over the descriptor that the parent put into this process, before anyone else finds it.
 
-The facts are Node's: `NODE_CHANNEL_FD` is the number, `NODE_CHANNEL_SERIALIZATION_MODE` the vocabulary. Both must be gone
-before anything else is started: a grandchild that found them would adopt a number that means nothing to it (Node
+The facts are Node's: `NODE_CHANNEL_FD` is the number, `NODE_CHANNEL_SERIALIZATION_MODE` the vocabulary. Both must be
+gone before anything else is started: a grandchild that found them would adopt a number that means nothing to it (Node
 aborts), and one that inherited the descriptor would keep the channel open after our death.
 """
 

@@ -24,7 +24,7 @@ _READ_AHEAD = 256 * 1024  # bytes that may be read for that: what is not read ho
 
 
 class Dispatch:
-    """The state of one blocking channel. Its methods may be entered again by what they call (a function, a listener)."""
+    """The state of one blocking channel. What it calls (a function of the user) may call its methods again."""
 
     def __init__(self, fd: int, codec: Codec[Any], max_message: int) -> None:
         self.wire = Wire(fd, codec, max_message, max(_MAX_HELD, max_message))

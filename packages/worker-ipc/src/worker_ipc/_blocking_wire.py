@@ -101,7 +101,7 @@ class Wire:
         try:
             if self._cut or self.fd < 0:
                 self._refuse()
-            if data.__class__ is not bytes:
+            if not isinstance(data, bytes):
                 self._write_pieces(data)
                 return
             try:

@@ -1,8 +1,8 @@
 """What an event looks like on the wire, and what is never one: Node's reserved messages.
 
-An object whose `cmd` begins with ``NODE_`` is Node talking to itself: it never reaches the user, and no user may send one
-(a stray ``NODE_HANDLE_ACK`` kills a Node peer). The only one that must be answered is ``NODE_HANDLE``: until it is, a
-Node peer queues everything that it sends after it.
+An object whose `cmd` begins with ``NODE_`` is Node talking to itself: it never reaches the user, and no user may send
+one (a stray ``NODE_HANDLE_ACK`` kills a Node peer). The only one that must be answered is ``NODE_HANDLE``: until it is,
+a Node peer queues everything that it sends after it.
 
 `worker_ipc.blocking` uses this module too, so it imports nothing heavy.
 """
@@ -36,12 +36,12 @@ def event(type: str, data: Mapping[str, Any] | None = None) -> Message:
 def is_internal(message: Message) -> bool:
     """Whether a received object is Node's own, and not a message."""
     cmd = message.get("cmd")
-    return cmd.__class__ is str and len(cmd) > 5 and cmd.startswith("NODE_")
+    return isinstance(cmd, str) and len(cmd) > 5 and cmd.startswith("NODE_")
 
 
 def wants_answer(message: Message) -> bool:
     """Whether Node waits for `NACK` after this internal message."""
-    return message["cmd"] == "NODE_HANDLE"
+    return bool(message["cmd"] == "NODE_HANDLE")
 
 
 def _check(data: Mapping[str, Any]) -> None:

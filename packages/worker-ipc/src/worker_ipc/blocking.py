@@ -61,11 +61,13 @@ def open_parent(*, codec: Codec[Any] | None = None, max_message: int = _MAX_MESS
         NoChannel: this process was not started with a channel that it can use. The text says what to do.
     """
     fd = adopt()
-    if codec is None:
-        from .codecs._json_lines import JsonLines
+    return ChildChannel(fd, codec or _json_lines(), max_message)
 
-        codec = JsonLines()
-    return ChildChannel(fd, codec, max_message)
+
+def _json_lines() -> Codec[Any]:
+    from .codecs._json_lines import JsonLines
+
+    return JsonLines()
 
 
 class ChildChannel:

@@ -108,10 +108,13 @@ def _only_none(message: Any, nulls: int) -> bool:
 def _contents(value: Any) -> Iterable[Any] | None:
     """What a container contains; None for anything else."""
     kind = _kind(value)
+    items: Iterable[Any]
     if kind is dict:
-        return value.values()
+        items = value.values()
+        return items
     if kind is list or kind is tuple:
-        return value
+        items = value
+        return items
     if hasattr(kind, "__members__"):  # an enum, which orjson sends as its value
         return (value.value,)
     return None

@@ -33,13 +33,11 @@ class JsonLines:
     ProtocolError. A last line without its newline is not a message: it stays `pending`.
     """
 
-    # A plain function held by the instance: a method that calls one would add a fifth to the price of a message.
-    encode: Callable[[Any], bytes]
-    """Return the line of one message. Raises EncodeError if it would not arrive as it is."""
-
     def __init__(self, *, interop: Interop = None) -> None:
         self.interop = interop
-        self.encode = encoder(interop, newline=True)
+        # A function held by the instance: a method that calls it would add a fifth to the price of a message.
+        self.encode: Callable[[Any], bytes] = encoder(interop, newline=True)
+        """Return the line of one message. Raises EncodeError if it would not arrive as it is."""
 
     def __repr__(self) -> str:
         return f"JsonLines({'' if self.interop is None else f'interop={self.interop!r}'})"

@@ -117,7 +117,7 @@ class PickledDecoder:
         """How long the head is, as far as it has been read."""
         if len(self._head) < _HEAD.size:
             return _HEAD.size
-        _, count, _ = _HEAD.unpack_from(self._head)
+        count = int.from_bytes(self._head[4:8], "little")
         size = _HEAD.size + 8 * count
         if size > self._max_message:
             raise self._too_large(size)

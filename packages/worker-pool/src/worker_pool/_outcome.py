@@ -8,7 +8,7 @@ match outcome:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Generic, TypeAlias, TypeVar, dataclass_transform
+from typing import Generic, NoReturn, TypeAlias, TypeVar, dataclass_transform
 
 T = TypeVar("T")
 In_co = TypeVar("In_co", covariant=True)
@@ -40,6 +40,10 @@ class Success(Generic[In_co, Out_co]):
     started: float = 0.0
     duration: float = 0.0
 
+    def unwrap(self) -> Out_co:
+        """Return the result."""
+        return self.result
+
 
 @_record
 class Failure(Generic[In_co]):
@@ -51,6 +55,10 @@ class Failure(Generic[In_co]):
     worker: object = None
     started: float = 0.0
     duration: float = 0.0
+
+    def unwrap(self) -> NoReturn:
+        """Raise the error."""
+        raise self.error
 
 
 @_record
@@ -86,9 +94,5 @@ class Summary:
     """Runs that failed and were followed by another."""
     lost: int = 0
     """Deliveries whose lease ran out while they ran: somebody else has them now."""
-    wait_time: float = 0.0
-    """Seconds that inputs spent taken but not yet running, in sum."""
-    run_time: float = 0.0
-    """Seconds that inputs spent running, in sum."""
     failures: tuple[Failure[object], ...] = field(default=(), repr=False)
     """The first failures, as many as `max_errors` of the call."""

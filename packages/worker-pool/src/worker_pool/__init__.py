@@ -26,6 +26,7 @@ from ._events import TaskStarted as TaskStarted
 from ._events import WorkerStarted as WorkerStarted
 from ._events import WorkerStartFailed as WorkerStartFailed
 from ._events import WorkerStopped as WorkerStopped
+from ._options import PoolOptions as PoolOptions
 from ._outcome import Failure as Failure
 from ._outcome import NotStarted as NotStarted
 from ._outcome import Outcome as Outcome
@@ -54,6 +55,7 @@ __all__ = [
     "PoolClosed",
     "PoolDeadlock",
     "PoolError",
+    "PoolOptions",
     "Retry",
     "Settle",
     "Settled",

@@ -5,34 +5,32 @@ Three parties meet here and know nothing of each other:
 * A *supply* has jobs: a call of `process`, `stream` or `execute`. When it may have one it says `ready`, and stands
   in a ring; each turn gives out one job, so that calls share the workers fairly and first come, first served.
 * A *seat* runs jobs: a lane of a worker, or its port. It asks with `take`; without an answer it says `idle`.
-* A *worker* is started, alive, leaving and gone. It is counted from the first to the last: never more than
-  `max_size` at once, however slowly they leave.
+* A *worker* has seats. The `Roster` counts them, and starts them when asked here.
 
 Rules for editing this file:
 
 1. A job is taken from a supply only when a seat asks for it, or when a worker is started for it: one per free slot.
-2. Whenever there is work and an idle seat, a seat is waking. One at a time: having taken its job it calls `stir`,
-   which wakes the next. So all seats get busy, and a burst that one seat can do alone wakes only two.
-3. Everything happens within one call. `take` is the hot path, once per input.
+2. Whenever there is work and an idle seat, a seat is waking. One at a time: having asked for its job it calls
+   `stir`, which wakes the next. So all seats get busy, and a burst that one seat can do alone wakes only two.
+3. Everything happens within one call. `take` is the hot path, once per input; `shortcut` must be forgotten wherever
+   a change makes it wrong.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from enum import Enum
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable
+
+    from ._roster import Roster
 
 
 class JobLike(Protocol):
-    """What must be known of a job here."""
+    """What must be known of a job here: whether nothing else may run beside it."""
 
-    @property
-    def alone(self) -> bool:
-        """Whether nothing else may run beside it."""
-        ...
+    alone: bool
 
 
 J = TypeVar("J", bound=JobLike)
@@ -43,88 +41,69 @@ class Supply(Protocol[J_co]):
     """A call that has jobs. `next` gives one, or None: then it must say `ready` again when it has more.
 
     `in_stock`: how many of them it has taken already. `poke`: there may be room, fetch what must be fetched.
+    `shortcut`: a function that does what `next` does, if that is simple and no job of it must run alone.
     """
 
     @property
     def in_stock(self) -> int: ...
+    @property
+    def shortcut(self) -> Callable[[], J_co | None] | None: ...
     def next(self) -> J_co | None: ...
-
     def poke(self) -> None: ...
 
 
 class Seat(Protocol):
-    """Runs jobs. While idle it has `room` for so many; `load` is how many it runs."""
+    """Runs jobs: `load` of them now; while idle it has `room` for so many. `wake`: call `woke`, `take` and `stir`."""
 
     @property
     def room(self) -> int: ...
     @property
     def load(self) -> int: ...
-    def wake(self) -> None:
-        """There is work: call `woke`, then `take`, then `stir`; now or soon."""
-
-
-class Phase(Enum):
-    """The life of a worker, in order. One that is gone is not known any more."""
-
-    STARTING = "starting"
-    ALIVE = "alive"
-    LEAVING = "leaving"
+    def wake(self) -> None: ...
 
 
 class Demand(Generic[J]):
-    """See above. `launch()` begins a start and returns the key of the new worker."""
+    """See above."""
 
-    def __init__(
-        self,
-        launch: Callable[[], Hashable],
-        *,
-        max_size: int,
-        min_size: int = 0,
-        concurrency: int = 1,
-        max_starting: int = 1,
-        max_failures: int = 3,
-    ) -> None:
-        self._launch = launch
-        self.max_size = max_size
-        self.min_size = min_size
-        self.concurrency = concurrency
-        self.max_starting = max_starting
-        self.max_failures = max_failures
-        self.failures = 0  # starts that failed in a row
-        self.broken: BaseException | None = None
-        self.closed = False
-        self.phases: dict[Hashable, Phase] = {}
+    def __init__(self, roster: Roster) -> None:
+        self.roster = roster
+        self.shortcut: Callable[[], J | None] | None = None
+        """What `take` would do now, if it is simply to ask the only supply: then a seat may call this instead.
+
+        It saves two calls per input. If it returns None, call `take` after all.
+        """
         self._front: deque[J] = deque()  # taken, and waiting for a worker that starts or a seat that wakes
         self._ring: deque[Supply[J]] = deque()
         self._ringed: set[Supply[J]] = set()
-        self._thirsty: set[Supply[J]] = set()
+        self._thirsty: dict[Supply[J], None] = {}
         self._idle: list[Seat] = []  # the last to fall idle is the first to be woken: the others may expire
         self._seats: set[Seat] = set()
-        self._waking = 0
-        self._resting = False  # between a failed start and the next try
-        self._alone: J | None = None  # a job that must run beside nothing: it waits for that, or
-        self._alone_runs = False
+        self._waking = 0  # seats that will ask soon
+        self._alone: Alone[J] = Alone(self._is_busy)
+        self._is_closed = False
 
     # --- supplies
 
     def ready(self, supply: Supply[J]) -> None:
         """Note that `supply` may have a job now."""
-        if supply not in self._ringed and not self.closed:
+        self.shortcut = None
+        if supply not in self._ringed and not self._is_closed:
             self._ringed.add(supply)
             self._ring.append(supply)
             self._poke(supply)
         self.stir()
 
-    def thirsty(self, supply: Supply[J], is_thirsty: bool = True) -> None:
-        """Note that `supply` wants to be poked when there is room, or no longer."""
-        if is_thirsty:
-            self._thirsty.add(supply)
-        else:
-            self._thirsty.discard(supply)
+    def thirsty(self, supply: Supply[J]) -> None:
+        """Note that `supply` wants to be poked when there may be room."""
+        self._thirsty[supply] = None
+
+    def quenched(self, supply: Supply[J]) -> None:
+        """Note that it does not any more."""
+        self._thirsty.pop(supply, None)
 
     def withdraw(self, supply: Supply[J]) -> None:
-        """Forget a supply. What was taken from it stays: see `purge`."""
-        self._thirsty.discard(supply)
+        """Give a supply no more turns. What was taken from it stays: see `purge`."""
+        self.shortcut = None
         if supply in self._ringed:
             self._ringed.discard(supply)
             self._ring.remove(supply)
@@ -134,39 +113,61 @@ class Demand(Generic[J]):
         gone = [job for job in self._front if is_unwanted(job)]
         if gone:
             self._front = deque(job for job in self._front if not is_unwanted(job))
-        if self._alone is not None and not self._alone_runs and is_unwanted(self._alone):
-            gone.append(self._alone)
-            self._alone = None
+        if (held := self._alone.held) is not None and is_unwanted(held):
+            gone.append(held)
+            self._alone.forget()
             self.stir()
         return gone
 
     def put_back(self, job: J) -> bool:
         """Take back a job that was not started: it is the next to run. False: nothing runs here any more."""
-        if job is self._alone:
-            self._alone = None
-        if not self.closed:
-            self._front.appendleft(job)
-            self.stir()
-        return not self.closed
+        if self._is_closed:
+            return False
+        if job is self._alone.job:
+            self._alone.forget()
+        self.shortcut = None
+        self._front.appendleft(job)
+        self.stir()
+        return True
+
+    def is_contended(self, supply: Supply[J]) -> bool:
+        """Whether other supplies wait for their turn."""
+        return len(self._ring) > (supply in self._ringed)
+
+    def room(self) -> int:
+        """Return how many inputs may be taken now: free slots, here or to be started, that nothing is meant for."""
+        if self._is_closed or self._alone.blocks():
+            return 0
+        free = sum(seat.room for seat in self._idle) + self._waking
+        room = free + self.roster.coming + self.roster.startable - self.waiting
+        return max(0, room - sum(supply.in_stock for supply in self._ring)) if room > 0 else 0
 
     @property
     def waiting(self) -> int:
         """Jobs taken from a supply that no seat has yet."""
-        return len(self._front) + (self._alone is not None and not self._alone_runs)
+        return len(self._front) + (self._alone.held is not None)
 
     # --- seats
 
     def take(self) -> J | None:
-        """Return the next job for a seat, which has none that it did not say `idle` of."""
-        if self._alone is not None:
-            if self._is_gated():
+        """Return the next job for a seat, or None; then the seat says `idle`."""
+        if self._alone.job is not None:
+            if self._alone.blocks():
                 return None
-            if self._alone is not None:
-                self._alone_runs = True
-                return self._alone
-        job = self._front.popleft() if self._front else self._pull()
-        if job is not None and job.alone:
-            self._alone, self._alone_runs = job, False
+            if (held := self._alone.enter()) is not None:
+                return held
+        if self._front:
+            job = self._front.popleft()
+        else:
+            found = self._pull()
+            if found is None:
+                return None
+            job = found
+            if len(self._ring) == 1:
+                self.shortcut = self._ring[0].shortcut
+        if job.alone:
+            self.shortcut = None
+            self._alone.hold(job)
             return self.take()
         return job
 
@@ -178,6 +179,7 @@ class Demand(Generic[J]):
         """Forget a seat."""
         self._seats.discard(seat)
         self.unidle(seat)
+        self.stir()
 
     def idle(self, seat: Seat) -> None:
         """Note that `seat` asked for a job and got none."""
@@ -191,8 +193,13 @@ class Demand(Generic[J]):
         self._idle.remove(seat)
         return True
 
+    def looking(self) -> None:
+        """A seat without a job will ask once more: as if it had been woken."""
+        self._waking += 1
+        self._poke()
+
     def woke(self) -> None:
-        """A seat that was woken has come to itself. It must call `stir` afterwards, with a job or without."""
+        """A seat that was woken has come to itself. It must `take` and then `stir`, with a job or without."""
         self._waking -= 1
 
     def stir(self) -> None:
@@ -204,72 +211,18 @@ class Demand(Generic[J]):
             self._grow()
 
     @property
-    def idle_seats(self) -> list[Seat]:
-        """The seats that wait for work; the one that was used last is last."""
-        return list(self._idle)
-
-    def room(self) -> int:
-        """Return how many inputs may be taken now: free slots, here or to be started, that nothing is meant for."""
-        if self.closed or (self._alone is not None and self._is_gated()):
-            return 0
-        free = sum(seat.room for seat in self._idle) - self._waking
-        startable = self.max_size - len(self.phases) + self._count(Phase.STARTING)
-        room = free + startable * self.concurrency - self.waiting
-        return max(0, room - sum(supply.in_stock for supply in self._ring)) if room > 0 else 0
-
-    def is_contended(self, supply: Supply[J]) -> bool:
-        """Whether other supplies wait for their turn."""
-        return len(self._ring) > (supply in self._ringed)
-
-    @property
-    def is_gated(self) -> bool:
-        """Whether a job that must run alone holds everything else up."""
-        return self._alone is not None
-
-    # --- workers
-
-    def started(self, worker: Hashable) -> None:
-        """A worker is ready."""
-        self.phases[worker] = Phase.ALIVE
-        self.failures = 0
-
-    def start_failed(self, worker: Hashable, error: BaseException) -> None:
-        """A worker could not be started. Nothing is started until `rested` is called; too often, and it breaks."""
-        del self.phases[worker]
-        self.failures += 1
-        self._resting = True
-        if self.failures >= self.max_failures and not self._count(Phase.ALIVE) + self._count(Phase.STARTING):
-            self.broken = error
-
-    def rested(self) -> None:
-        """Enough time has passed since the last failed start."""
-        self._resting = False
-        self.fill()
-        self.stir()
-
-    def leaving(self, worker: Hashable) -> None:
-        """A worker takes nothing more. It counts until it is gone."""
-        self.phases[worker] = Phase.LEAVING
-
-    def gone(self, worker: Hashable) -> None:
-        """A worker is no more, and another may be started in its place."""
-        if self.phases.pop(worker, None) is not None:
-            self.fill()
-            self.stir()
-
-    def fill(self) -> None:
-        """Start workers up to `min_size`."""
-        while self._may_start() and len(self.phases) - self._count(Phase.LEAVING) < self.min_size:
-            self._start()
+    def has_held(self) -> bool:
+        """Whether a job waits for all others to end, so that it can run alone."""
+        return self._alone.job is not None
 
     def close(self) -> list[J]:
         """Start nothing any more, neither job nor worker; return the jobs that were taken and have not started."""
-        self.closed = True
-        unstarted = self.purge(lambda _: True)
+        self._is_closed = self.roster.is_closed = True
+        self.shortcut = None
         self._ring.clear()
         self._ringed.clear()
         self._thirsty.clear()
-        return unstarted
+        return self.purge(lambda _: True)
 
     # --- within
 
@@ -288,6 +241,18 @@ class Demand(Generic[J]):
                 ring.remove(supply)
         return None
 
+    def _grow(self) -> None:
+        """Start a worker for each job that neither a starting worker nor an idle seat is there for."""
+        while self.roster.may_start and not self._alone.blocks():
+            if self.waiting > self.roster.coming:
+                self.roster.start()
+                continue
+            job = self._pull()
+            if job is None:
+                return
+            self.shortcut = None
+            self._front.append(job)
+
     def _poke(self, cause: Supply[J] | None = None) -> None:
         if self._thirsty:
             for supply in tuple(self._thirsty):
@@ -295,42 +260,45 @@ class Demand(Generic[J]):
                     supply.poke()
 
     def _has_work(self) -> bool:
-        if self._alone is not None:
-            return not self._is_gated() and (self._alone is not None or bool(self._front or self._ring))
-        return bool(self._front or self._ring)
+        return not self._alone.blocks() and bool(self._front or self._ring or self._alone.held is not None)
 
-    def _is_gated(self) -> bool:
-        """Whether the job that must run alone forbids to start anything. One that has ended is forgotten here."""
-        if any(seat.load for seat in self._seats):
+    def _is_busy(self) -> bool:
+        return any(seat.load for seat in self._seats)
+
+
+class Alone(Generic[J]):
+    """A job that must run beside nothing. While it is held nothing starts; while it runs nothing else does."""
+
+    def __init__(self, is_busy: Callable[[], bool]) -> None:
+        self._is_busy = is_busy
+        self._runs = False
+        self.job: J | None = None
+
+    @property
+    def held(self) -> J | None:
+        """The job, as long as it waits for the others to end."""
+        return None if self._runs else self.job
+
+    def hold(self, job: J) -> None:
+        """Keep a job until it can run."""
+        self.job, self._runs = job, False
+
+    def blocks(self) -> bool:
+        """Whether nothing may start now. A job that has ended is forgotten here."""
+        if self.job is None:
+            return False
+        if self._is_busy():
             return True
-        if self._alone_runs:
-            self._alone, self._alone_runs = None, False
+        if self._runs:
+            self.forget()
         return False
 
-    def _grow(self) -> None:
-        """Start a worker for each job that neither a starting worker nor an idle seat is there for."""
-        if self._alone is not None and self._is_gated():
-            return
-        while self._may_start():
-            coming = self._count(Phase.STARTING) * self.concurrency
-            if self.waiting > coming:
-                self._start()
-                continue
-            job = self._pull()
-            if job is None:
-                return
-            self._front.append(job)
+    def enter(self) -> J | None:
+        """Return the job that was held, to be run at once; None if there is none."""
+        job = self.held
+        self._runs = job is not None
+        return job
 
-    def _may_start(self) -> bool:
-        return (
-            not self.closed
-            and not self._resting
-            and len(self.phases) < self.max_size
-            and self._count(Phase.STARTING) < self.max_starting
-        )
-
-    def _start(self) -> None:
-        self.phases[self._launch()] = Phase.STARTING
-
-    def _count(self, phase: Phase) -> int:
-        return sum(one is phase for one in self.phases.values())
+    def forget(self) -> None:
+        """There is no such job any more."""
+        self.job, self._runs = None, False

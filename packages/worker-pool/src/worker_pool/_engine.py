@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from ._demand import Demand, Phase
+from ._demand import Demand
 from ._errors import PoolBroken, PoolClosed, PoolDeadlock
-from ._events import Events, TaskFinished, WorkerStarted, WorkerStartFailed, WorkerStopped, log
+from ._events import Events, TaskFinished, TaskStarted, WorkerStarted, WorkerStartFailed, WorkerStopped, log
 from ._feeds import Feed
 from ._host import Host
 from ._lane import current_lane
 from ._pump import pulls, pump_for, resolve
+from ._roster import Roster
 from ._watchdog import Watchdog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
     from anyio.abc import TaskGroup
 
@@ -49,7 +50,7 @@ class Tally:
 
     def add(self, feed: Feed) -> None:
         """Add the counts of a call."""
-        for name in ("succeeded", "failed", "unfinished", "handed_back", "retried", "lost", "wait_time", "run_time"):
+        for name in ("succeeded", "failed", "unfinished", "handed_back", "retried", "lost"):
             setattr(self, name, getattr(self, name) + getattr(feed, name))
 
     def copy(self) -> Tally:
@@ -63,7 +64,7 @@ class Engine:
     def __init__(self, make_worker: Callable[[], Any], options: Options) -> None:
         self.make_worker = make_worker
         self.options = options
-        self.demand: Demand[Job] = Demand(
+        self.roster = Roster(
             self._launch,
             max_size=options.max_size,
             min_size=options.min_size,
@@ -71,6 +72,7 @@ class Engine:
             max_starting=options.max_starting,
             max_failures=options.max_start_failures,
         )
+        self.demand: Demand[Job] = Demand(self.roster)
         self.events = Events()
         self.tally = Tally()
         self.feeds: set[Feed] = set()
@@ -88,8 +90,8 @@ class Engine:
 
     def check_open(self) -> TaskGroup:
         """Refuse a call that comes too early or too late."""
-        if self.demand.broken is not None:
-            raise PoolBroken(self.demand.failures, self.demand.broken)
+        if self.roster.broken is not None:
+            raise PoolBroken(self.roster.failures, self.roster.broken)
         if self.is_closed:
             raise PoolClosed
         if self._group is None:
@@ -139,13 +141,21 @@ class Engine:
         if job.feed.is_dropped or not self.demand.put_back(job):
             job.feed.withdrawn(job)
 
+    def task_starts(self, job: Job, info: WorkerInfo, now: float) -> None:
+        """A job that has waited, or that somebody wants to hear of, begins to run."""
+        waited = now - job.since if job.since else 0.0
+        job.since = 0.0
+        self.tally.wait_time += waited
+        if self.events:
+            self.events.tell(TaskStarted(job.input, info, job.attempts, waited))
+
     def tell_finished(self, outcome: Outcome[Any, Any] | Failure[Any], again: bool = False) -> None:
         """Tell listeners, if there are any, that a run has ended."""
         if self.events:
             self.events.tell(TaskFinished(outcome, again))
 
     @contextmanager
-    def nested(self) -> Iterator[None]:
+    def nested(self) -> Generator[None]:
         """Guard a wait for this pool: a task of the pool may wait for it only while somebody is left to do the work."""
         lane = current_lane.get()
         if lane is None or lane.host.engine is not self:
@@ -174,7 +184,7 @@ class Engine:
     def started(self, host: Host, event: WorkerStarted) -> None:
         """A worker is ready."""
         self.tally.started += 1
-        self.demand.started(host)
+        self.roster.started(host)
         self.watchdog.watched.add(host)
         self.watchdog.watched.update(host.seats)
         log.debug("worker %r is ready after %.3f s", host.info.id, event.took)
@@ -185,30 +195,36 @@ class Engine:
         """A worker could not be started; after a while another is tried, or the pool is broken."""
         self.hosts.discard(host)
         if self.is_closed:
-            self.demand.gone(host)
+            self.roster.gone(host)
             self._check_quiet()
             return
         self.tally.start_failures += 1
-        self.demand.start_failed(host, error)
-        failures = self.demand.failures
+        self.roster.start_failed(host, error)
+        failures = self.roster.failures
         log.warning("a worker could not be started (%d in a row): %r", failures, error)
         if self.events:
             self.events.tell(WorkerStartFailed(error, failures))
-        if self.demand.broken is not None:
+        if self.roster.broken is not None:
             self._break(PoolBroken(failures, error))
         else:
             delay = min(self.options.start_backoff * 2 ** min(failures - 1, 20), 30.0)
-            self.watchdog.call_later(delay, self.demand.rested)
+            self.watchdog.call_later(delay, self._rested)
+
+    def _rested(self) -> None:
+        self.roster.rested()
+        self.demand.stir()
 
     def gone(self, host: Host, event: WorkerStopped) -> None:
         """A worker is no more."""
         self.hosts.discard(host)
         self.watchdog.watched.difference_update(host.seats, [host])
         self.tally.stopped += 1
+        self.tally.run_time += host.info.run_time
         log.debug("worker %r is gone: %s", host.info.id, event.reason)
         if self.events:
             self.events.tell(event)
-        self.demand.gone(host)
+        self.roster.gone(host)
+        self.demand.stir()
         self._check_quiet()
 
     def wants_retired(self, info: WorkerInfo) -> bool:
@@ -221,17 +237,13 @@ class Engine:
             log.exception("retire raised on %r", info)
             return True
 
-    def can_spare_one(self) -> bool:
-        """Whether there are more workers than `min_size`."""
-        return sum(phase is not Phase.LEAVING for phase in self.demand.phases.values()) > self.options.min_size
-
     # --- begin and end
 
     async def start(self, group: TaskGroup) -> None:
         """Begin to work in `group`."""
         self._group = group
         group.start_soon(self.watchdog.run)
-        self.demand.fill()
+        self.roster.fill()
 
     def close(self, grace: float) -> None:
         """Take nothing more; in `grace` seconds cancel what still runs. A second call can only shorten the time."""

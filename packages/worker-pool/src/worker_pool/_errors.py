@@ -109,10 +109,10 @@ class WorkFailed(ExceptionGroup[E_co]):
         left_out = summary.failed - len(errors)
         total = summary.succeeded + summary.failed + summary.unfinished
         message = f"{summary.failed} of {total} inputs failed" + (f", {left_out} errors left out" if left_out else "")
-        self = super().__new__(cls, message, errors)  # type: ignore[type-var]
+        self = super().__new__(cls, message, errors)  # type: ignore[arg-type]
         self.summary = summary
         self.left_out = left_out
-        return self  # type: ignore[return-value]
+        return self
 
     def __init__(self, summary: Summary) -> None:
         super().__init__(*self.args)

@@ -56,7 +56,7 @@ class Host:
             self.leaving = True
             self._reason = reason
             if self._has_started:
-                self.engine.demand.leaving(self)
+                self.engine.roster.leaving(self)
             for seat in self.seats:
                 seat.dismiss()
         if now or not any(seat.load for seat in self.seats):
@@ -90,7 +90,7 @@ class Host:
             return math.inf
         if self._idle_since + timeout > now:
             return self._idle_since + timeout
-        if self.engine.can_spare_one():
+        if self.engine.roster.can_spare_one:
             self.leave("idle")
         return math.inf
 

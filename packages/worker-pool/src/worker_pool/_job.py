@@ -33,4 +33,4 @@ class DeliveryJob(Job):
         super().__init__(feed, delivery.value, index, since)
         self.attempts = delivery.attempt
         self.delivery = delivery
-        self.alone = delivery.isolate  # type: ignore[misc]
+        self.alone = delivery.isolate

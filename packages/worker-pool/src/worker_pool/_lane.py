@@ -13,10 +13,10 @@ from time import perf_counter
 from typing import TYPE_CHECKING, TypeAlias
 
 import anyio
-from anyio.lowlevel import checkpoint
+from anyio.lowlevel import cancel_shielded_checkpoint, checkpoint
 
 from ._errors import TaskAborted, TaskTimeout
-from ._events import TaskStarted, log
+from ._events import log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +47,9 @@ class Lane:
         self.since = 0.0
         self._limit = host.engine.options.execute_timeout
         self._resetting = False  # in `release`
+        self._tasks_seen = 0
         self._verdict: Verdict | None = None
+        self._halted = False  # cut, or dismissed: no further job
         self._scope = anyio.CancelScope()
         self._woken: anyio.Event | None = None
 
@@ -65,8 +67,12 @@ class Lane:
 
     def check(self, now: float) -> float:
         """See `Watched`."""
-        if (self.job is None and not self._resetting) or self._verdict is not None:
+        if self._verdict is not None or self._limit == math.inf:
             return math.inf
+        if self.job is None and not self._resetting:
+            # Idle. It may be busy again in a moment: to look once more is cheaper than to be told of that each time.
+            has_rested, self._tasks_seen = self._tasks_seen == self.host.info.tasks, self.host.info.tasks
+            return math.inf if has_rested else now + self._limit
         due = self.since + self._limit
         if due > now:
             return due
@@ -77,6 +83,7 @@ class Lane:
         """Cancel what runs here; `verdict` will be its end, unless it ends by itself in this very moment."""
         if self._verdict is None:
             self._verdict = verdict
+            self._halted = True
             self._scope.cancel()
 
     def cut_where(self, is_unwanted: Callable[[Job], bool], verdict: Verdict) -> None:
@@ -86,6 +93,7 @@ class Lane:
 
     def dismiss(self) -> None:
         """Come to an end: the worker is leaving."""
+        self._halted = True
         if self._woken is not None:
             self._woken.set()
 
@@ -104,98 +112,114 @@ class Lane:
         demand.join(self)
         try:
             while not self.host.leaving:
-                job = demand.take() or await self._wait()
-                if job is not None:
-                    await self._run_under_scope(job)
+                try:
+                    with anyio.CancelScope() as self._scope:
+                        await self._run_many()
+                except Exception:
+                    if self._verdict is None:
+                        raise
+                    log.debug("an execute that was cut short raised", exc_info=True)
+                self._execute_verdict()
         finally:
             demand.part(self)
 
+    def _execute_verdict(self) -> None:
+        verdict, self._verdict, job, self.job = self._verdict, None, self.job, None
+        self._halted = self.host.leaving
+        if verdict is not None and job is not None:
+            verdict(job, self.host.info, self.since, perf_counter())
+            if not self.host.survives_cancel:
+                self.host.leave("in doubt")
+
+    async def _run_many(self) -> None:
+        take = self.host.engine.demand.take
+        while not self._halted:
+            job = take() or await self._wait()
+            if job is not None:
+                await self._run(job)
+
     async def _wait(self) -> Job | None:
-        """Sleep until there is work, or the worker is to leave."""
+        """Look once more after one turn of the event loop, then sleep until there is work or the worker leaves.
+
+        Whoever has just got a result often brings the next input in that turn, and it is cheaper than to be woken.
+        """
+        demand = self.host.engine.demand
+        demand.looking()
+        try:
+            await cancel_shielded_checkpoint()
+        finally:
+            demand.woke()
+        job = None if self._halted else demand.take() or await self._sleep()
+        demand.stir()
+        return job
+
+    async def _sleep(self) -> Job | None:
         demand = self.host.engine.demand
         self._woken = anyio.Event()
         demand.idle(self)
         self.host.lane_idle()
-        is_awake = False
         try:
             await self._woken.wait()
-            is_awake = True
         finally:
             self._woken = None
             if not demand.unidle(self):  # it was woken for work
                 demand.woke()
-                if not is_awake:
-                    demand.stir()
-        if self.host.leaving or not self.host.is_fit():
-            demand.stir()
-            return None
-        job = demand.take()
-        demand.stir()
-        return job
-
-    async def _run_under_scope(self, job: Job) -> None:
-        try:
-            with anyio.CancelScope() as self._scope:
-                await self._run(job)
-        except Exception:
-            if self._verdict is None:
-                raise
-            log.debug("an execute that was cut short raised", exc_info=True)
-        verdict, self._verdict, cut_job, self.job = self._verdict, None, self.job, None
-        if verdict is not None and cut_job is not None:
-            verdict(cut_job, self.host.info, self.since, perf_counter())
-            if not self.host.survives_cancel:
-                self.host.leave("in doubt")
+        return demand.take() if self.host.is_fit() else None
 
     async def _run(self, job: Job) -> None:
         host = self.host
-        engine, info = host.engine, host.info
-        execute, take, listeners = host.worker.execute, engine.demand.take, engine.events.listeners
-        is_plain = host.is_plain
-        breath, breathed = BREATH, (started := perf_counter())
+        engine, info, is_plain = host.engine, host.info, host.is_plain
+        execute, demand, listeners = host.worker.execute, engine.demand, engine.events.listeners
+        take = demand.take
+        breaths, breathed = BREATH if is_plain else 1, 0
+        breath, block = breaths, (started := perf_counter())
+        limit = block + LONGEST
         engine.watchdog.expect(started + self._limit)
         while True:
             self.since, self.job = started, job
-            if job.since:
-                job.feed.wait_time += started - job.since
-            if listeners:
-                engine.events.tell(TaskStarted(job.input, info, job.attempts, started - (job.since or started)))
+            if job.since or listeners:
+                engine.task_starts(job, info, started)
             try:
                 result = await execute(job.input)
-            except Exception as error:
-                if self._verdict is not None:
+            except BaseException as error:
+                ended = perf_counter()
+                if not self._may_fail(error):
                     raise
-                ended = perf_counter()
                 self.job = None
-                info.tasks += 1
-                info.run_time += ended - started
-                job.feed.fail(job, error, info, started, ended)
-            except (SystemExit, GeneratorExit) as error:  # the task's own end is not the program's
-                ended = perf_counter()
-                self.job = None
-                info.tasks += 1
-                job.feed.fail(job, TaskAborted(error), info, started, ended)
+                job.feed.fail(job, _as_exception(error), info, started, ended)
             else:
                 ended = perf_counter()
                 self.job = None
-                info.tasks += 1
-                info.run_time += ended - started
                 job.feed.succeed(job, result, info, started, ended)
-            if self._verdict is not None or host.leaving:
-                return
-            if not is_plain and not await self._make_ready():
-                return
             breath -= 1
-            if not breath or ended - breathed > LONGEST:
-                await checkpoint()
-                breath, breathed = BREATH, (ended := perf_counter())
-            following = take()
+            if not breath or ended > limit or self._halted:
+                info.tasks += breaths - breath
+                info.run_time += ended - block
+                if self._halted or not await self._make_ready():
+                    return
+                if (breathed := breathed + breaths - breath) >= BREATH or ended > limit:
+                    await checkpoint()
+                    breathed = 0
+                breath, block = breaths, (ended := perf_counter())
+                limit = block + LONGEST
+            shortcut = demand.shortcut
+            following = take() if shortcut is None else (shortcut() or take())
             if following is None:
+                info.tasks += breaths - breath
+                info.run_time += ended - block
                 return
             job, started = following, ended
 
+    def _may_fail(self, error: BaseException) -> bool:
+        """Whether what `execute` raised is the end of its input alone."""
+        if self._verdict is not None:  # it was cut: the verdict tells its end
+            return False
+        return isinstance(error, (Exception, SystemExit, GeneratorExit))
+
     async def _make_ready(self) -> bool:
         """Do what is due between two inputs; return whether the worker can take the next."""
+        if self.host.is_plain:
+            return True
         if (release := self.host.release) is not None:
             self.since, self._resetting = perf_counter(), True
             limit, self._limit = self._limit, self.host.engine.options.destroy_timeout
@@ -209,7 +233,11 @@ class Lane:
                 log.exception("release of worker %r raised", self.host.info.id)
             finally:
                 self._resetting, self._limit = False, limit
-        return not self.host.leaving and self.host.is_fit() and self._verdict is None
+        return not self._halted and self.host.is_fit()
 
     def _time_out(self, job: Job, info: WorkerInfo, started: float, ended: float) -> None:
         job.feed.fail(job, TaskTimeout(self._limit), info, started, ended)
+
+
+def _as_exception(error: BaseException) -> Exception:
+    return error if isinstance(error, Exception) else TaskAborted(error)

@@ -1,11 +1,11 @@
-"""The options of a pool, checked."""
+"""The options of a pool: their names and types for the caller, and their values, checked, for the pool."""
 
 from __future__ import annotations
 
 import math
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,38 +14,59 @@ if TYPE_CHECKING:
     from ._worker import WorkerInfo
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """See `WorkPool`."""
+class PoolOptions(TypedDict, total=False):
+    """What `WorkPool` takes beside `make_worker`; all of it is optional. `WorkPool` says what each means."""
 
     max_size: int
     min_size: int
     concurrency: int
     idle_timeout: float | None
-    init_timeout: float
-    execute_timeout: float  # infinity: none
+    init_timeout: float | None
+    execute_timeout: float | None
     destroy_timeout: float
-    grace: float
+    grace: float | None
     max_starting: int
     max_start_failures: int
     start_backoff: float
     retry: Retry | None
     retire: Callable[[WorkerInfo], object] | None
 
+
+@dataclass(slots=True, kw_only=True)
+class Options:
+    """The same, with defaults. "No limit" is None for the caller and infinity here."""
+
+    max_size: int = 4
+    min_size: int = 0
+    concurrency: int = 1
+    idle_timeout: float | None = None
+    init_timeout: float = 60
+    execute_timeout: float = math.inf
+    destroy_timeout: float = 10
+    grace: float = 30
+    max_starting: int = max(2, os.cpu_count() or 1)
+    max_start_failures: int = 3
+    start_backoff: float = 0.1
+    retry: Retry | None = None
+    retire: Callable[[WorkerInfo], object] | None = None
+
     def __post_init__(self) -> None:
-        """Refuse what makes no sense."""
+        """Translate None, and refuse what makes no sense."""
+        for name in ("init_timeout", "execute_timeout", "grace"):
+            if getattr(self, name) is None:
+                setattr(self, name, math.inf)
         for name in ("max_size", "concurrency", "max_starting", "max_start_failures"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)!r}")
-        if not 0 <= self.min_size <= self.max_size:
-            raise ValueError(f"min_size must be between 0 and max_size ({self.max_size}), got {self.min_size!r}")
+            _require(name, "at least 1", getattr(self, name), getattr(self, name) >= 1)
+        _require(
+            "min_size", f"between 0 and max_size ({self.max_size})", self.min_size, 0 <= self.min_size <= self.max_size
+        )
         for name in ("init_timeout", "execute_timeout", "destroy_timeout"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)!r}")
+            _require(name, "positive", getattr(self, name), getattr(self, name) > 0)
         for name in ("idle_timeout", "grace", "start_backoff"):
             value = getattr(self, name)
-            if value is not None and not value >= 0:
-                raise ValueError(f"{name} must not be negative, got {value!r}")
+            _require(name, "not negative", value, value is None or value >= 0)
+        if math.isinf(self.destroy_timeout):
+            raise ValueError("destroy_timeout must be finite: the end of a pool has its own limit")
 
     @property
     def slots(self) -> int:
@@ -53,11 +74,6 @@ class Options:
         return self.max_size * self.concurrency
 
 
-def or_infinity(seconds: float | None) -> float:
-    """Return `seconds`, with None for "no limit"."""
-    return math.inf if seconds is None else seconds
-
-
-def default_starting() -> int:
-    """Return how many workers to start at once: as many as there are processors, and 2 at least."""
-    return max(2, os.cpu_count() or 1)
+def _require(name: str, rule: str, value: object, is_met: bool) -> None:
+    if not is_met:
+        raise ValueError(f"{name} must be {rule}, got {value!r}")

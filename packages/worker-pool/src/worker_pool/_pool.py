@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, overload
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, Unpack, overload
 
 import anyio
 
@@ -12,7 +12,7 @@ from ._engine import Engine
 from ._errors import PoolClosed, WorkFailed
 from ._feeds import Single
 from ._lane import current_lane
-from ._options import Options, default_starting, or_infinity
+from ._options import Options, PoolOptions
 from ._outcome import Failure, Success, Summary
 from ._statistics import Statistics, statistics_of
 from ._stream import OutcomeStream
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from ._events import Event
-    from ._retry import Retry
-    from ._worker import Worker, WorkerInfo
+    from ._worker import Made, Worker
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -73,52 +72,21 @@ class WorkPool(Generic[In, Out]):
     """
 
     @overload
-    def __init__(self, make_worker: Callable[[], Worker[In, Out]], **options: Any) -> None: ...
-    @overload
-    def __init__(self, make_worker: Callable[[], Awaitable[Worker[In, Out]]], **options: Any) -> None: ...
+    def __init__(self, make_worker: Callable[[], Worker[In, Out]], **options: Unpack[PoolOptions]) -> None: ...
     @overload
     def __init__(
-        self, make_worker: Callable[[], AbstractAsyncContextManager[Worker[In, Out]]], **options: Any
+        self, make_worker: Callable[[], AbstractAsyncContextManager[Worker[In, Out]]], **options: Unpack[PoolOptions]
     ) -> None: ...
     @overload
-    def __init__(self, make_worker: Callable[[], Callable[[In], Awaitable[Out]]], **options: Any) -> None: ...
+    def __init__(self, make_worker: Callable[[], Made[In, Out]], **options: Unpack[PoolOptions]) -> None: ...
 
-    def __init__(
-        self,
-        make_worker: Callable[[], Any],
-        *,
-        max_size: int = 4,
-        min_size: int = 0,
-        concurrency: int = 1,
-        idle_timeout: float | None = None,
-        init_timeout: float | None = 60,
-        execute_timeout: float | None = None,
-        destroy_timeout: float = 10,
-        retry: Retry | None = None,
-        retire: Callable[[WorkerInfo], object] | None = None,
-        max_starting: int | None = None,
-        max_start_failures: int = 3,
-        start_backoff: float = 0.1,
-        grace: float | None = 30,
-    ) -> None:
-        options = Options(
-            max_size=max_size,
-            min_size=min_size,
-            concurrency=concurrency,
-            idle_timeout=idle_timeout,
-            init_timeout=or_infinity(init_timeout),
-            execute_timeout=or_infinity(execute_timeout),
-            destroy_timeout=destroy_timeout,
-            grace=or_infinity(grace),
-            max_starting=default_starting() if max_starting is None else max_starting,
-            max_start_failures=max_start_failures,
-            start_backoff=start_backoff,
-            retry=retry,
-            retire=retire,
-        )
-        self._make_worker = make_worker
-        self._options = options
-        self._engine = Engine(make_worker, options)
+    def __init__(self, make_worker: Callable[[], Any], **options: Any) -> None:
+        if not callable(make_worker):
+            raise TypeError(
+                f"make_worker must be a function without arguments that makes a worker, got {make_worker!r}"
+            )
+        self._options = Options(**options)
+        self._engine = Engine(make_worker, self._options)
         self._group: anyio.abc.TaskGroup | None = None
 
     async def __aenter__(self) -> Self:

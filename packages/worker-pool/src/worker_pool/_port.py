@@ -18,7 +18,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from ._errors import TaskTimeout
-from ._events import TaskStarted, log
+from ._events import log
 from ._outcome import Failure, NotStarted, Settled, Success
 
 if TYPE_CHECKING:
@@ -184,7 +184,8 @@ class Port:
         return min(self._target, self._capacity - in_flight)
 
     def _take(self, size: int) -> list[Job]:
-        take, jobs = self.host.engine.demand.take, []
+        take = self.host.engine.demand.take
+        jobs: list[Job] = []
         while len(jobs) < size and (job := take()) is not None:
             self.load += 1
             jobs.append(job)
@@ -195,13 +196,10 @@ class Port:
         now = perf_counter()
         batch = Batch(self, jobs, now)
         self._batches[batch] = None
+        listeners = host.engine.events.listeners
         for job in jobs:
-            if job.since:
-                job.feed.wait_time += now - job.since
-        if host.engine.events:
-            for job in jobs:
-                waited = now - (job.since or now)
-                host.engine.events.tell(TaskStarted(job.input, host.info, job.attempts, waited))
+            if job.since or listeners:
+                host.engine.task_starts(job, host.info, now)
         host.engine.watchdog.expect(now + host.engine.options.execute_timeout)
         try:
             self._submit([job.input for job in jobs], batch.settle)
@@ -251,7 +249,7 @@ class Port:
         elif host.is_plain or host.is_fit():
             if not self._is_idle:
                 self.pump()
-            elif host.engine.demand.is_gated:
+            elif host.engine.demand.has_held:
                 host.engine.demand.stir()
 
     def _measure(self, seconds: float) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from ._events import log
 from ._job import Job
@@ -58,6 +59,9 @@ class Pump:
         feed = self._feed
         while not feed.is_ended:
             wanted = feed.wanted()
+            if not wanted:
+                await checkpoint()
+                wanted = feed.wanted()
             if wanted:
                 for job in await self._fetch(wanted):
                     feed.accept(job)
@@ -79,11 +83,11 @@ class Pump:
 def pulls(source: Any) -> Callable[[], Any] | None:
     """Return what takes an input from `source` at once, or None if its inputs must be awaited."""
     if hasattr(source, "receive_nowait"):
-        return source.receive_nowait  # type: ignore[no-any-return]
+        return cast(Callable[[], Any], source.receive_nowait)
     if isinstance(source, Iterator):
-        return source.__next__
+        return cast(Callable[[], Any], source.__next__)
     if hasattr(source, "__iter__") and not hasattr(source, "__aiter__"):
-        return iter(source).__next__
+        return cast(Callable[[], Any], iter(source).__next__)
     return None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 RetryOn: TypeAlias = type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool]
 """Which errors: a class, several, or a predicate."""
@@ -43,9 +43,8 @@ class Retry:
 
     def matches(self, error: Exception) -> bool:
         """Return whether `error` is one to run again after."""
-        if isinstance(self.on, (type, tuple)):
-            return isinstance(error, self.on)
-        return bool(self.on(error))
+        on: Any = self.on
+        return isinstance(error, on) if isinstance(on, (type, tuple)) else bool(on(error))
 
     def delay(self, attempt: int) -> float:
         """Return the seconds to wait after the failure of the `attempt`-th run."""

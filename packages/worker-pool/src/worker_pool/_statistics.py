@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ._demand import Phase
+from ._roster import Phase
 
 if TYPE_CHECKING:
     from ._engine import Engine
@@ -56,7 +56,8 @@ def statistics_of(engine: Engine) -> Statistics:
     tally = engine.tally.copy()
     for feed in engine.feeds:
         tally.add(feed)
-    phases = list(engine.demand.phases.values())
+    tally.run_time += sum(host.info.run_time for host in engine.hosts if host.seats)
+    phases = list(engine.roster.phases.values())
     return Statistics(
         alive=phases.count(Phase.ALIVE),
         starting=phases.count(Phase.STARTING),

@@ -6,6 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -61,6 +62,8 @@ class OutcomeStream(Generic[In, Out]):
 
     async def __anext__(self) -> Outcome[In, Out]:
         feed = self._opened()
+        if not self._ready and not self._has_ended:
+            await checkpoint()  # most often it is there then, and that is cheaper than to be woken
         while not self._ready:
             if self._has_ended:
                 error, feed.error = feed.error, None

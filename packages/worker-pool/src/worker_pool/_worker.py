@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar, cast
 
@@ -43,7 +43,7 @@ class Worker(Protocol[In_contra, Out_co]):
         ...
 
 
-class SubmitWorker(Worker[In_contra, Out_co], Protocol[In_contra, Out_co]):
+class SubmitWorker(Worker[In, Out_co], Protocol[In, Out_co]):
     """A worker that is handed inputs without a task for each; the pool then never calls its `execute`.
 
     `submit(inputs, settle)` takes a list of at least one input and returns at once. Later, or before it returns,
@@ -65,7 +65,7 @@ class SubmitWorker(Worker[In_contra, Out_co], Protocol[In_contra, Out_co]):
     `Failure` what has. What it leaves unsettled fails with `WorkerLost`. A second `settle` is counted and ignored.
     """
 
-    def submit(self, inputs: list[In_contra], settle: Settle, /) -> None:
+    def submit(self, inputs: list[In], settle: Settle, /) -> None:
         """Take `inputs`; call `settle` for each."""
         ...
 
@@ -73,7 +73,12 @@ class SubmitWorker(Worker[In_contra, Out_co], Protocol[In_contra, Out_co]):
 AnyWorker: TypeAlias = Worker[In, Out] | Callable[[In], Awaitable[Out]]
 """A worker, or a plain async function that is one."""
 
-Made: TypeAlias = AnyWorker[In, Out] | Awaitable[AnyWorker[In, Out]] | AbstractAsyncContextManager[AnyWorker[In, Out]]
+Made: TypeAlias = (
+    Callable[[In], Awaitable[Out]]
+    | Awaitable[AnyWorker[In, Out]]
+    | AbstractAsyncContextManager[AnyWorker[In, Out]]
+    | Worker[In, Out]
+)
 """What `make_worker()` may return."""
 
 
@@ -115,18 +120,16 @@ class WorkerInfo:
 
 
 @asynccontextmanager
-async def open_worker(make_worker: Callable[[], Any], destroy_timeout: float) -> AsyncIterator[Any]:
+async def open_worker(make_worker: Callable[[], Any], destroy_timeout: float) -> AsyncGenerator[Any]:
     """Make a worker, and end it.
 
     A context manager is entered and left, and that is its whole life; any other worker has `init` and `destroy`.
     `destroy` is called also after an `init` that failed, and has its own time even if everything is cancelled.
     """
-    made = make_worker()
-    if inspect.isawaitable(made) and not hasattr(made, "execute"):
-        made = await made
+    made: Any = await _resolved(make_worker())
     if hasattr(made, "__aenter__"):
-        async with made as worker:
-            yield _as_worker(worker)
+        async with made as entered:
+            yield _as_worker(entered)
         return
     worker = _as_worker(made)
     try:
@@ -139,11 +142,15 @@ async def open_worker(make_worker: Callable[[], Any], destroy_timeout: float) ->
                 await destroy()
 
 
+async def _resolved(made: Any) -> Any:
+    return await made if inspect.isawaitable(made) and not hasattr(made, "execute") else made
+
+
 def _as_worker(made: Any) -> Any:
     if hasattr(made, "execute") or hasattr(made, "submit"):
         return made
     if callable(made) and not isinstance(made, type):
-        return FunctionWorker(made)
+        return FunctionWorker[Any, Any](cast(Callable[[Any], Awaitable[Any]], made))
     raise TypeError(
         "make_worker must return a worker, an awaitable of one or an async context manager that yields one.\n"
         "  Expected: an object with `async execute(input)`, or an async function of one input\n"

@@ -1,0 +1,113 @@
+"""The workers of a pool, counted from the decision to start one until it is gone. Synchronous, without clocks."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+
+class Phase(Enum):
+    """The life of a worker, in order. One that is gone is not known any more."""
+
+    STARTING = "starting"
+    ALIVE = "alive"
+    LEAVING = "leaving"
+
+
+class Roster:
+    """Never more than `max_size` workers in all phases together, and `max_starting` that start.
+
+    `launch()` begins a start and returns the key of the new worker. After a failed start there is a rest; after
+    `max_failures` of them in a row, when no worker is left that works or may yet, the roster is broken for good.
+    """
+
+    def __init__(
+        self,
+        launch: Callable[[], Hashable],
+        *,
+        max_size: int,
+        min_size: int = 0,
+        concurrency: int = 1,
+        max_starting: int = 1,
+        max_failures: int = 3,
+    ) -> None:
+        self._launch = launch
+        self.max_size = max_size
+        self.min_size = min_size
+        self.concurrency = concurrency
+        self.max_starting = max_starting
+        self.max_failures = max_failures
+        self.phases: dict[Hashable, Phase] = {}
+        self.failures = 0  # starts that failed in a row
+        self.broken: BaseException | None = None
+        self.is_closed = False
+        self._is_resting = False
+
+    def count(self, phase: Phase) -> int:
+        """Return how many workers are in `phase`."""
+        return sum(one is phase for one in self.phases.values())
+
+    @property
+    def coming(self) -> int:
+        """Slots of the workers that start."""
+        return self.count(Phase.STARTING) * self.concurrency
+
+    @property
+    def startable(self) -> int:
+        """Slots of the workers that may still be started, now or after a rest."""
+        return (self.max_size - len(self.phases)) * self.concurrency
+
+    @property
+    def may_start(self) -> bool:
+        """Whether a worker may be started now."""
+        return (
+            not self.is_closed
+            and not self._is_resting
+            and len(self.phases) < self.max_size
+            and self.count(Phase.STARTING) < self.max_starting
+        )
+
+    @property
+    def can_spare_one(self) -> bool:
+        """Whether more than `min_size` are here or coming."""
+        return len(self.phases) - self.count(Phase.LEAVING) > self.min_size
+
+    def start(self) -> None:
+        """Start a worker."""
+        self.phases[self._launch()] = Phase.STARTING
+
+    def fill(self) -> None:
+        """Start workers up to `min_size`."""
+        while self.may_start and len(self.phases) - self.count(Phase.LEAVING) < self.min_size:
+            self.start()
+
+    def started(self, worker: Hashable) -> None:
+        """A worker is ready."""
+        self.phases[worker] = Phase.ALIVE
+        self.failures = 0
+
+    def start_failed(self, worker: Hashable, error: BaseException) -> None:
+        """A worker could not be started. Nothing is started until `rested`."""
+        del self.phases[worker]
+        self.failures += 1
+        self._is_resting = True
+        if self.failures >= self.max_failures and not self.count(Phase.ALIVE) + self.count(Phase.STARTING):
+            self.broken = error
+
+    def rested(self) -> None:
+        """Enough time has passed since the last failed start."""
+        self._is_resting = False
+        self.fill()
+
+    def leaving(self, worker: Hashable) -> None:
+        """A worker takes nothing more. It counts until it is gone."""
+        self.phases[worker] = Phase.LEAVING
+
+    def gone(self, worker: Hashable) -> bool:
+        """A worker is no more; return whether that is news."""
+        is_news = self.phases.pop(worker, None) is not None
+        self.fill()
+        return is_news

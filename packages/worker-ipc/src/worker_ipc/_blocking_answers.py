@@ -40,26 +40,27 @@ class Answers:
         self._held.clear()
 
     def request(self, message: Message) -> None:
-        """Answer a request, or act on a notification. Raises ProtocolError and ChannelClosed only."""
-        method, params, id = message["method"], message.get("params"), message.get("id", self)
+        """Answer a request, or act on a notification. Raises ProtocolError, and ChannelClosed if the channel ended."""
+        method, params, id = message["method"], message.get("params"), message.get("id")
+        if id.__class__ is not int or params.__class__ is not list:  # the usual ones are right by that
+            _rpc.check_request(message)
         function = self._functions.get(method) if method.__class__ is str else None
         if function is None or self._cancelled:
             if self._settle_otherwise(message, function):
                 return
             assert function is not None
         try:
-            if isinstance(params, list):
-                value = function(*params)
-            else:
-                _rpc.check_request(message)
-                value = _rpc.apply(function, params)
-            if id is self:
+            value = function(*params) if isinstance(params, list) else _rpc.apply(function, params)
+            if id is None and "id" not in message:
                 return
             reply = self._encode({"jsonrpc": "2.0", "id": id, "result": value})
         except BaseException as error:  # also SystemExit: it is the answer to a request, not our end
             self._failed(message, error)
             return
-        self._wire.write(reply)
+        try:
+            self._wire.write(reply)
+        except ChannelClosed:
+            self._unheard()
 
     def _settle_otherwise(self, message: Message, function: Callable[..., Any] | None) -> bool:
         """Deal with what is not simply called: cancelled, unknown, held. False: call it."""
@@ -80,8 +81,6 @@ class Answers:
         return True
 
     def _failed(self, message: Message, error: BaseException) -> None:
-        if isinstance(error, ChannelClosed) and self._wire.end is error:
-            raise error  # the parent broke the rules while the function used the channel
         self.errors += 1
         if error.__traceback__ is not None:  # without our own frame: the report begins with the user's function
             error = error.with_traceback(error.__traceback__.tb_next)
@@ -96,7 +95,16 @@ class Answers:
             self._reply(_rpc.error(message["id"], _rpc.INTERNAL_ERROR, str(unsendable)))
 
     def _reply(self, reply: Message) -> None:
-        self._wire.write(self._encode(reply))
+        data = self._encode(reply)
+        try:
+            self._wire.write(data)
+        except ChannelClosed:
+            self._unheard()
+
+    def _unheard(self) -> None:
+        """The parent will not hear the answer. What it had sent before it left is still received."""
+        if self._wire.end is not None:
+            raise self._wire.end.with_traceback(None) from None
 
     def look_ahead(self, inbox: deque[Any]) -> None:
         """Remember which requests in the inbox are cancelled further back in it."""

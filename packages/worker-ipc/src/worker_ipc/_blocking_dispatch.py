@@ -57,9 +57,15 @@ class Dispatch:
             raise self._broken(f"a message must be an object, got {str(message)[:80]!r}")
         if "jsonrpc" in message:
             try:
-                self._rpc(message)
+                if "method" in message:
+                    self.answers.request(message)
+                else:
+                    _rpc.check_reply(message)
+                    self.calls.settle(message)
             except ProtocolError as error:
                 raise self._broken(str(error)) from None
+            if inbox and monotonic() - self._looked > _LOOK:
+                self._look()
             return None
         if "cmd" in message and is_internal(message):
             if wants_answer(message):
@@ -67,18 +73,12 @@ class Dispatch:
             return None
         return message
 
-    def _rpc(self, message: Message) -> None:
-        if "method" not in message:
-            _rpc.check_reply(message)
-            self.calls.settle(message)
-            return
-        self.answers.request(message)
-        inbox = self._inbox
-        if inbox and monotonic() - self._looked > _LOOK:
-            if self.wire.held < _READ_AHEAD:
-                self.wire.receive_ready()
-                self.answers.look_ahead(inbox)
-            self._looked = monotonic()
+    def _look(self) -> None:
+        """See whether some of the requests that wait here have been cancelled meanwhile."""
+        if self.wire.held < _READ_AHEAD:
+            self.wire.receive_ready()
+            self.answers.look_ahead(self._inbox)
+        self._looked = monotonic()
 
     def keep(self, event: Message) -> None:
         """Give an event to whoever waits for it, or keep it."""

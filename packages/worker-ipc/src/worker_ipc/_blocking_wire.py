@@ -96,13 +96,13 @@ class Wire:
 
     def write(self, data: bytes | Sequence[Buffer]) -> None:
         """Hand the bytes of one message to the kernel, all of them. Raises ChannelClosed if nobody will read them."""
-        if not self._lock.acquire(blocking=False):
+        if not self._lock.acquire(False):  # by position: this is the hot path
             self._wait_for_turn()
         try:
             if self._cut or self.fd < 0:
                 self._refuse()
             if not isinstance(data, bytes):
-                self._write_pieces(data)
+                self._write_rest([memoryview(piece).cast("B") for piece in data if len(piece)])
                 return
             try:
                 sent = os.write(self.fd, data)
@@ -111,35 +111,44 @@ class Wire:
             except OSError as error:
                 raise ChannelClosed("the parent is gone") from error
             if sent != len(data):
-                self._write_rest(memoryview(data)[sent:])
+                self._write_rest([memoryview(data)[sent:]])
         finally:
             self._lock.release()
 
-    def _write_pieces(self, pieces: Sequence[Buffer]) -> None:
-        for piece in pieces:
-            view = memoryview(piece).cast("B")
-            if len(view):
-                self._write_rest(view)
-
-    def _write_rest(self, view: memoryview) -> None:
-        """Write what the kernel did not take at once, reading meanwhile."""
+    def _write_rest(self, views: list[memoryview]) -> None:
+        """Write what the kernel did not take at once, reading whenever it takes no more."""
         self._cut = True
-        reads = get_ident() == self._owner
-        ready = poll()
-        while view:
-            wanted = POLLOUT | POLLIN if reads and self.end is None else POLLOUT
-            ready.register(self.fd, wanted)
-            if ready.poll()[0][1] & wanted & POLLIN:
-                self._read()
-                if isinstance(self.end, Overrun):
-                    raise self.end.with_traceback(None)
-            try:
-                view = view[os.write(self.fd, view) :]
-            except BlockingIOError:
-                pass
-            except OSError as error:
-                raise ChannelClosed("the parent is gone") from error
+        try:
+            for view in views:
+                while view := view[self._write_some(view) :]:
+                    self._until_writable()
+        except ChannelClosed:
+            self._cut = False  # nothing can follow anyway
+            raise
+        except BaseException:  # what a signal handler raises
+            self.end = ChannelClosed("an exception cut a message short: nothing can follow it")
+            raise
         self._cut = False
+
+    def _write_some(self, view: memoryview) -> int:
+        try:
+            return os.write(self.fd, view)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise ChannelClosed("the parent is gone") from error
+
+    def _until_writable(self) -> None:
+        """Wait until the kernel takes more. The thread that reads, reads on."""
+        reads = self.end is None and get_ident() == self._owner
+        ready = poll()
+        ready.register(self.fd, POLLOUT | POLLIN if reads else POLLOUT)
+        if reads and ready.poll()[0][1] & POLLIN:
+            self._read()
+            if isinstance(self.end, Overrun):
+                raise self.end.with_traceback(None)
+        elif not reads:
+            ready.poll()
 
     def _wait_for_turn(self) -> None:
         """Another thread is in the middle of a message. The one that reads goes on reading."""
@@ -150,9 +159,12 @@ class Wire:
             self.receive_ready()
 
     def _refuse(self) -> None:
-        if self.fd < 0:
-            raise ChannelClosed("this process closed the channel")
-        raise ChannelClosed("an exception cut a message short: nothing can follow it")
+        """Raise why nothing can be sent any more, or not from here."""
+        if self.end is not None:
+            raise self.end.with_traceback(None)
+        if self._cut and self.fd >= 0:  # a signal handler sends while it interrupts a write, which would go on later
+            raise RuntimeError("a message is being written: nothing can be sent from inside of that")
+        raise ChannelClosed("the parent is gone")
 
     def close(self) -> None:
         """Close the descriptor: the parent sees the end. Idempotent."""

@@ -89,6 +89,7 @@ class ChildChannel:
         self._dispatch = dispatch = Dispatch(fd, codec, max_message)
         self._mailbox = dispatch.mailbox
         self._wire = dispatch.wire
+        self._encode = codec.encode
         self._write = dispatch.write
         self._step = dispatch.step
         self._keep = dispatch.keep
@@ -173,15 +174,21 @@ class ChildChannel:
         """
         deadline = None if timeout is None else monotonic() + timeout
         reply = _Reply()
-        id = self._dispatch.calls.open(reply)
+        calls = self._dispatch.calls
+        id = calls.open(reply)
         try:
-            self._write(_rpc.request(id, method, params))
+            data = self._encode(_rpc.request(id, method, params))
+        except BaseException:
+            calls.abandon(id)
+            raise
+        try:
+            self._wire.write(data)
             while reply.message is None:
                 event = self._step(deadline)
                 if event is not None:
                     self._keep(event)
         finally:
-            if self._dispatch.calls.abandon(id) and self._wire.end is None:
+            if calls.abandon(id) and self._wire.end is None:
                 self._write(_rpc.notification(_rpc.CANCEL, {"id": id}))
         return _rpc.outcome(reply.message)
 

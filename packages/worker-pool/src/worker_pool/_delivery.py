@@ -75,7 +75,11 @@ class AckSource(Protocol[T_co]):
         ...
 
     async def receive(self, max_items: int) -> Sequence[Delivery[T_co]]:
-        """Wait for deliveries and return at most `max_items`; none after a short wait; `EndOfStream` at the end."""
+        """Wait for deliveries and return at most `max_items`.
+
+        It may return none after a short wait. Raises `anyio.EndOfStream` at the end. When the pool shuts down it
+        is given 0.6 s to return, then cancelled: what it had claimed then it hands back itself.
+        """
         ...
 
     async def renew(self, held: Sequence[Any]) -> Sequence[Delivery[T_co]]:

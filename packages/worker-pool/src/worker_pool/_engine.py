@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from ._acks import PATIENCE, AckFeed
 from ._demand import Demand
 from ._errors import PoolBroken, PoolClosed, PoolDeadlock
 from ._events import Events, TaskFinished, TaskStarted, WorkerStarted, WorkerStartFailed, WorkerStopped, log
 from ._feeds import Feed
 from ._host import Host
 from ._lane import current_lane
-from ._pump import pulls, pump_for, resolve
+from ._pump import Pump, pulls, pump_for, resolve
 from ._roster import Roster
 from ._watchdog import Watchdog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Coroutine, Generator
 
     from anyio.abc import TaskGroup
 
@@ -102,12 +103,23 @@ class Engine:
         """Begin a call that takes its inputs from `source`."""
         group = self.check_open()
         source = resolve(source)
-        feed = Feed(self, pulls(source), sink)
-        feed.pump = pump_for(feed, source)
+        feed: Feed
+        if hasattr(source, "renew"):
+            feed = acks = AckFeed(self, source, sink)
+            feed.pump = Pump(feed, acks.fetch, None, PATIENCE)
+            group.start_soon(acks.renew)
+        else:
+            feed = Feed(self, pulls(source), sink)
+            feed.pump = pump_for(feed, source)
         self.begin(feed)
         if feed.pump is not None:
             group.start_soon(feed.pump.run)
         return feed
+
+    def spawn(self, function: Callable[..., Coroutine[Any, Any, object]], *arguments: Any) -> None:
+        """Run `function` in a task of the pool."""
+        assert self._group is not None
+        self._group.start_soon(function, *arguments)
 
     def begin(self, feed: Feed) -> None:
         """Let a feed take part."""

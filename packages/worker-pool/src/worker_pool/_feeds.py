@@ -117,9 +117,8 @@ class Feed:
     @property
     def outstanding(self) -> int:
         """How many inputs have been taken and are not over: see above."""
-        if self.sink is not None:
-            return self.taken - self._looked_at
-        return self.taken - self.succeeded - self.failed - self.unfinished - self.lost
+        over = self._looked_at if self.sink is not None else self._looked_at + self.succeeded
+        return self.taken - over
 
     def poke(self) -> None:
         """See `Supply`."""
@@ -224,7 +223,7 @@ class Feed:
         self.engine.watchdog.call_later(delay, requeue)
 
     def consumed(self) -> None:
-        """An outcome has been looked at: its place in the window is free."""
+        """An outcome has been looked at, or there will be none to look at: a place in the window is free."""
         self._looked_at += 1
         if self._heed:
             self._look()
@@ -291,32 +290,3 @@ class Feed:
             self.lost,
             failures,
         )
-
-
-class Single(Feed):
-    """The feed of one `execute`."""
-
-    def __init__(self, engine: Engine, input: Any) -> None:
-        super().__init__(engine, None, sink=self)
-        self.outcome: Outcome[Any, Any] | None = None
-        self._input = input
-        self._since = perf_counter()
-
-    @property
-    def in_stock(self) -> int:
-        """See `Supply`."""
-        return int(not self.is_ended)
-
-    def next(self) -> Job | None:
-        """See `Supply`."""
-        if self.is_ended:
-            return None
-        self.is_ended = self._heed = True
-        self.taken = 1
-        self.engine.demand.withdraw(self)
-        return Job(self, self._input, 1, self._since)
-
-    def put(self, index: int, outcome: Outcome[Any, Any] | None) -> None:
-        """See `Sink`."""
-        self.outcome = outcome
-        self.consumed()

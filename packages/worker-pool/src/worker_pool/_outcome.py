@@ -80,7 +80,11 @@ Settled: TypeAlias = Success[In_co, Out_co] | Failure[In_co] | NotStarted[In_co]
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a call of `process` did. The first three add up to the inputs that it took from its source."""
+    """What a call of `process` did.
+
+    The first three add up to the inputs that it took from its source. From an acknowledging source those also count
+    that were lost, and those that failed and that it will give out again (`retried`).
+    """
 
     succeeded: int = 0
     """Inputs that ended with a result."""

@@ -10,10 +10,10 @@ import anyio
 from ._delivery import AckSource
 from ._engine import Engine
 from ._errors import PoolClosed, WorkFailed
-from ._feeds import Single
 from ._lane import current_lane
 from ._options import Options, PoolOptions
 from ._outcome import Failure, Success, Summary
+from ._single import Single
 from ._statistics import Statistics, statistics_of
 from ._stream import OutcomeStream
 

@@ -151,7 +151,7 @@ class Port:
 
     def pump(self) -> None:
         """Submit what is ready, as far as there is room."""
-        if self._is_pumping or self.host.leaving:
+        if self._is_pumping:
             return
         self._is_pumping = True
         try:
@@ -166,14 +166,14 @@ class Port:
                     self.host.lane_idle()
                     return
                 self._send(jobs)
-                if self.host.leaving:
-                    return
             self._more.set()
         finally:
             self._is_pumping = False
 
     def _wanted(self) -> int:
         """How many inputs the next list is to hold; 0: none now."""
+        if self.host.leaving:
+            return 0
         in_flight = self.load + self._late
         if self._overlaps:
             return min(self._longest, self._capacity - in_flight)

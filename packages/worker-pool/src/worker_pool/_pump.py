@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -82,13 +82,14 @@ class Pump:
 
 def pulls(source: Any) -> Callable[[], Any] | None:
     """Return what takes an input from `source` at once, or None if its inputs must be awaited."""
+    pull: Callable[[], Any] | None = None
     if hasattr(source, "receive_nowait"):
-        return cast(Callable[[], Any], source.receive_nowait)
-    if isinstance(source, Iterator):
-        return cast(Callable[[], Any], source.__next__)
-    if hasattr(source, "__iter__") and not hasattr(source, "__aiter__"):
-        return cast(Callable[[], Any], iter(source).__next__)
-    return None
+        pull = source.receive_nowait
+    elif isinstance(source, Iterator):
+        pull = source.__next__
+    elif hasattr(source, "__iter__") and not hasattr(source, "__aiter__"):
+        pull = iter(source).__next__
+    return pull
 
 
 def pump_for(feed: Feed, source: Any) -> Pump | None:

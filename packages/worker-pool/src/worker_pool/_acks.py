@@ -1,0 +1,162 @@
+"""The feed of an acknowledging source: it settles each delivery by what became of its input. See `_delivery.py`.
+
+Settling takes a task of its own, beside the worker: its slot is free for the next input meanwhile. The outcome is told
+only when the source has heard of it, and a delivery is held, and renewed, until then.
+"""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, cast
+
+import anyio
+
+from ._events import log
+from ._feeds import Feed
+from ._job import DeliveryJob
+from ._outcome import Failure, Success
+from ._retry import Retry
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from ._delivery import AckSource
+    from ._engine import Engine
+    from ._feeds import Sink
+    from ._job import Job
+    from ._worker import WorkerInfo
+
+PATIENCE = 0.6  # seconds a `receive` may still take at the end before it is cancelled; a broker blocks for 0.5
+RENEWALS = 3  # per lease: one may fail, and the next still comes in time
+
+
+class AckFeed(Feed):
+    """See above."""
+
+    def __init__(self, engine: Engine, source: AckSource[Any], sink: Sink | None) -> None:
+        super().__init__(engine, None, sink)
+        self._source = source
+        self._held: dict[DeliveryJob, bool] = {}  # and whether it is being settled
+        self._renewing = anyio.CancelScope()
+
+    async def fetch(self, wanted: int) -> Sequence[Job]:
+        """Receive deliveries for the pump."""
+        deliveries = await self._source.receive(wanted)
+        now = perf_counter()
+        jobs = [DeliveryJob(self, one, self.taken + i, now) for i, one in enumerate(deliveries, 1)]
+        self._held.update(dict.fromkeys(jobs, False))
+        return jobs
+
+    # --- what became of a job
+
+    def succeed(self, job: Job, result: Any, info: WorkerInfo, started: float, ended: float) -> None:
+        """`execute` returned: acknowledge."""
+        outcome = Success(job.input, result, job.attempts, info.id, started, ended - started)
+
+        def settled(is_ours: bool) -> None:
+            self.succeeded += 1
+            self.lost += not is_ours
+            self._publish(job, outcome)
+            self._look()
+
+        self._settle(job, _delivery(job).ack, settled)
+
+    def fail(self, job: Job, error: Exception, info: WorkerInfo, started: float, ended: float) -> None:
+        """It failed: another time, unless this was the last or the error is final."""
+        failure = Failure(job.input, error, job.attempts, info.id, started, ended - started)
+        retry = self.engine.options.retry
+        delivery = _delivery(job)
+        if delivery.last or (retry is not None and not retry.matches(error)):
+            self._settle(job, lambda: delivery.reject(repr(error)), lambda _: self._failed(job, failure))
+            return
+
+        def settled(is_ours: bool) -> None:
+            self.retried += is_ours
+            self.lost += not is_ours
+            self.engine.tell_finished(failure, again=True)
+            self._over(job)
+
+        delay = (retry or Retry()).delay(job.attempts)
+        self._settle(job, lambda: delivery.nack(delay), settled)
+
+    def withdrawn(self, job: Job, *_: object) -> None:
+        """It did not start, or was cut because nobody wants it: hand it back."""
+
+        def settled(is_ours: bool) -> None:
+            self.unfinished += 1
+            self.handed_back += is_ours
+            self._over(job)
+
+        self._settle(job, _delivery(job).hand_back, settled)
+
+    def _lose(self, job: Job, *_: object) -> None:
+        """Its lease was lost: somebody else has it, so there is nobody to tell."""
+        self._held.pop(cast(DeliveryJob, job), None)
+        self.lost += 1
+        self._over(job)
+
+    def _over(self, job: Job) -> None:
+        """It ended without an outcome."""
+        if self.sink is not None:
+            self.sink.put(job.index, None)
+        else:
+            self.consumed()
+
+    # --- settling and renewing
+
+    def _settle(self, job: Job, verb: Callable[[], Awaitable[bool]], settled: Callable[[bool], None]) -> None:
+        self._held[cast(DeliveryJob, job)] = True
+        self.engine.spawn(self._settle_soon, job, verb, settled)
+
+    async def _settle_soon(
+        self, job: Job, verb: Callable[[], Awaitable[bool]], settled: Callable[[bool], None]
+    ) -> None:
+        is_ours = False
+        with anyio.CancelScope(shield=True, deadline=anyio.current_time() + self.engine.options.destroy_timeout):
+            try:
+                is_ours = await verb()
+            except Exception:  # a broker that is away: the lease will run out, and the delivery come again
+                log.warning("a delivery could not be settled", exc_info=True)
+        self._held.pop(cast(DeliveryJob, job), None)
+        settled(is_ours)
+
+    async def renew(self) -> None:
+        """Renew all that is held every third of a lease, until everything is settled."""
+        lease = self._source.lease
+        if lease is None:
+            return
+        with self._renewing:
+            while True:
+                await anyio.sleep(lease / RENEWALS)
+                if self._held:
+                    await self._renew_once(lease)
+
+    async def _renew_once(self, lease: float) -> None:
+        held = {id(job.delivery): job for job in self._held}
+        with anyio.move_on_after(lease / RENEWALS):
+            try:
+                lost = await self._source.renew([job.delivery for job in held.values()])
+            except Exception:  # again in a third of a lease
+                log.warning("leases could not be renewed", exc_info=True)
+                return
+            for delivery in lost:
+                job = held.get(id(delivery)) or next(j for j in held.values() if j.delivery.id == delivery.id)
+                if self._held.get(job) is False:  # else it was settled meanwhile, and only looks lost
+                    self._cut(job)
+
+    def _cut(self, job: DeliveryJob) -> None:
+        if job in self.stock:
+            self.stock.remove(job)
+            self._lose(job)
+        elif self.engine.demand.purge(lambda one: one is job):
+            self._lose(job)
+        else:
+            self.engine.cut(lambda one: one is job, self._lose)
+
+    def _finish(self) -> None:
+        self._renewing.cancel()
+        super()._finish()
+
+
+def _delivery(job: Job) -> Any:
+    return cast(DeliveryJob, job).delivery

@@ -217,6 +217,8 @@ class Port:
         self.load -= 1
         self._count_down(batch, now)
         if type(outcome) is NotStarted:
+            if not self._overlaps:
+                self._target = 1  # it is slower than was measured: this one is not to come back to wait here
             self.host.engine.put_back(job)
         else:
             info.tasks += 1

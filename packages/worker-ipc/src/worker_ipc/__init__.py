@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from ._child import ChildChannel as ChildChannel
     from ._child import open_parent as open_parent
     from ._child_stream import ChildStream as ChildStream
-    from ._child_stream import Receiver as Receiver
     from ._child_stream import open_stream as open_stream
     from ._conversation import Conversation as Conversation
     from ._errors import ChannelClosed as ChannelClosed
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from ._errors import SpawnError as SpawnError
     from ._errors import WorkerIpcError as WorkerIpcError
     from ._errors import WouldBlock as WouldBlock
+    from ._inbox import Receiver as Receiver
     from ._listeners import Listener as Listener
     from ._listeners import Wait as Wait
     from ._parent import ParentChannel as ParentChannel
@@ -50,7 +50,7 @@ _HOMES = {
     "ParentChannel": "_parent",
     "PendingRequest": "_requests",
     "ProtocolError": "_errors",
-    "Receiver": "_child_stream",
+    "Receiver": "_inbox",
     "RemoteError": "_errors",
     "SpawnError": "_errors",
     "Wait": "_listeners",

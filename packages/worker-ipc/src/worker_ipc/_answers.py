@@ -129,7 +129,7 @@ class Answers:
                 del self._running[id]
 
     def _cancel(self, params: Any) -> None:
-        id = params.get("id") if isinstance(params, dict) else None
+        id: Any = params.get("id") if params.__class__ is dict else None
         try:
             scope = self._running.get(id)
         except TypeError:  # an unhashable id is nobody's

@@ -9,7 +9,6 @@ from anyio import fail_after
 
 from . import _rpc
 from ._conversation import Conversation
-from ._core import Core
 from ._errors import EncodeError
 from ._events import event
 from ._listeners import Listener, Wait, run_handler
@@ -18,6 +17,7 @@ from ._requests import PendingRequest, cancel
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from ._core import Core
     from ._errors import ChannelClosed, RemoteError
     from ._mailbox import Message
     from ._rpc import Params
@@ -72,6 +72,11 @@ class Channel:
     def active(self) -> bool:
         """True until the channel has ended: while False, nothing more can be sent, or awaited."""
         return self._core.error is None
+
+    @property
+    def sent(self) -> int:
+        """How many messages were sent so far, of any kind."""
+        return self._core.stream.sent
 
     # --- events
 
@@ -136,8 +141,7 @@ class Channel:
 
     def release(self) -> None:
         """Remove every listener: waits, iterations, handlers of events. Functions from `handle` stay."""
-        core = self._core
-        core.mailbox.withdraw_since(0)
+        self._core.mailbox.withdraw_since(0)
 
     # --- requests
 
@@ -158,19 +162,24 @@ class Channel:
             raise core.closed_error()
         stream, calls = core.stream, core.calls
         if stream.writer.busy:
+            core.somebody_waits()
             await stream.turn()
         waiter = core.loop.waiter()
         id = calls.open(waiter)
         try:
             stream.post(_rpc.request(id, method, params))
-            if stream.reader.paused:
-                core.somebody_waits()
+        except EncodeError:
+            calls.abandon(id)
+            raise
+        finally:
+            if stream.writer.waiting:
+                stream.writer.pass_on()
+        if stream.reader.paused:
+            core.somebody_waits()
+        try:
             reply = await waiter
-        except BaseException as error:
-            if isinstance(error, EncodeError):
-                calls.abandon(id)
-            else:
-                cancel(core, id)
+        except BaseException:
+            cancel(core, id)
             raise
         if reply.__class__ is dict:
             if "error" in reply:
@@ -198,7 +207,7 @@ class Channel:
         pending.id = id = calls.open(pending)
         try:
             stream.post(_rpc.request(id, method, params))
-        except BaseException:
+        except EncodeError:
             calls.abandon(id)
             raise
         if stream.reader.paused:
@@ -208,6 +217,8 @@ class Channel:
     async def notify(self, method: str, params: Params = None) -> None:
         """Call a function of the peer without an answer. Waits and raises as `send` does."""
         core = self._core
+        if core.mailbox.full:
+            core.somebody_waits()
         await core.stream.send(_rpc.notification(method, params))
         if core.stream.writer.broken:
             await core.raise_when_settled()
@@ -249,9 +260,9 @@ class Channel:
         return ChannelStatistics(
             sent=stream.sent,
             received=core.received_count,
-            dropped=mailbox.dropped,
-            kept=mailbox.kept,
-            kept_bytes=mailbox.kept_bytes,
+            dropped=mailbox.kept.dropped,
+            kept=mailbox.kept.count,
+            kept_bytes=mailbox.kept.bytes,
             queued_bytes=mailbox.queued_bytes + answers.bytes,
             unsent_bytes=stream.writer.queued,
             late_replies=core.calls.late,

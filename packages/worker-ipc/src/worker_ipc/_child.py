@@ -9,7 +9,8 @@ from anyio import CancelScope, sleep
 
 from ._adopt import adopt
 from ._channel import Channel
-from ._errors import ChannelClosed, ProtocolError
+from ._core import Core
+from ._errors import ChannelClosed
 from ._group import bare_task_group
 from ._readiness import current_loop
 from ._stream import MAX_MESSAGE
@@ -19,10 +20,33 @@ from ._writer import flush_within
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from ._ending import Ending
     from .codecs import Codec
 
 LEAVE_TIME = 5.0
 """Seconds after the parent's end in which a child may finish by itself; then its block is cancelled."""
+
+
+@final
+class Parent:
+    """The peer of a child: when it leaves, the child has some time to leave too."""
+
+    def __init__(self) -> None:
+        self.body = CancelScope()
+
+    def left(self, ending: Ending, truncated: int) -> None:
+        """End of file: the parent closed the channel, or died."""
+        self.broke_off(ending, ChannelClosed("the parent closed the channel, or is gone", truncated=truncated))
+
+    def broke_off(self, ending: Ending, error: ChannelClosed) -> None:
+        """Whatever the parent did, there is no other one: the child ends."""
+        if ending.error is None:
+            ending.settle(error)
+            ending.group.start_soon(self._leave, name="worker_ipc leave")
+
+    async def _leave(self) -> None:
+        await sleep(LEAVE_TIME)
+        self.body.cancel()
 
 
 @final
@@ -32,28 +56,6 @@ class ChildChannel(Channel):
     Iterations end quietly when the parent closes the channel. A message is in the kernel's hands when `send` returns,
     and so is a reply before the next message is handled: a crash can't lose what was already answered.
     """
-
-    _body: CancelScope | None = None
-
-    def ended(self, error: Exception | None) -> None:
-        """No more messages come. Called by the stream."""
-        if isinstance(error, ProtocolError):
-            self._settle(error)
-        else:
-            truncated = self._stream.reader.pending
-            self._settle(ChannelClosed("the parent closed the channel, or is gone", truncated=truncated))
-
-    def _settle(self, error: ChannelClosed) -> None:
-        super()._settle(error)
-        if self._body is not None:
-            self._group.start_soon(self._leave, self._body, name="worker_ipc leave")
-
-    async def _leave(self, body: CancelScope) -> None:
-        await sleep(LEAVE_TIME)
-        body.cancel()
-
-    def _iteration_ends_quietly(self) -> bool:
-        return not isinstance(self._error, ProtocolError)
 
 
 @asynccontextmanager
@@ -84,17 +86,24 @@ async def open_parent(
         codec = JsonLines()
     watch_parent(fd)
     async with bare_task_group() as group:
-        channel = ChildChannel(
-            current_loop(group), group, (fd, fd), codec, mailbox=mailbox, max_message=max_message, is_child=True
+        parent = Parent()
+        core = Core(
+            current_loop(group),
+            group,
+            parent,
+            (fd, fd),
+            codec,
+            mailbox=mailbox,
+            max_message=max_message,
+            is_child=True,
         )
-        channel._stream.reader.start()
+        core.stream.reader.start()
         try:
-            with CancelScope() as channel._body:
-                yield channel
-            await channel._stream.writer.drained()
+            with parent.body:
+                yield ChildChannel(core)
+            await core.stream.writer.drained()
         except BaseException:
-            await flush_within(channel._stream.writer, 1.0)
+            await flush_within(core.stream.writer, 1.0)
             raise
         finally:
-            channel._body = None
-            channel._settle(ChannelClosed("the channel was closed on this side"))
+            core.settle(ChannelClosed("the channel was closed on this side"))

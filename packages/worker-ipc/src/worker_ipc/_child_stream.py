@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections import deque
 from contextlib import asynccontextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, cast, final, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, cast, final, overload
 
-from ._errors import ChannelClosed, Overrun
+from ._errors import ChannelClosed
 from ._group import bare_task_group
-from ._owner import ChildOwner, destroyed_on_leaving
+from ._inbox import Inbox, Receiver
+from ._owner import Child, OwnsChild
 from ._process import start_process
-from ._readiness import Loop, Waiter, current_loop
-from ._stream import MAX_MESSAGE, MAX_QUEUED, MessageStream
+from ._readiness import current_loop
+from ._stream import MAX_MESSAGE
 from .codecs._codec import MessageT
 
 if TYPE_CHECKING:
@@ -20,49 +20,26 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
     from typing import Self
 
-    from anyio.abc import TaskGroup
-
-    from ._process import Process
     from ._spawn import Stderr
     from .codecs import Codec
 
 
-MessageT_contra = TypeVar("MessageT_contra", contravariant=True)
-
-
-class Receiver(Protocol[MessageT_contra]):
-    """Who takes messages straight from the read callback, see `ChildStream.attach`. Neither method may raise."""
-
-    def received(self, messages: Sequence[MessageT_contra], /) -> None:
-        """Take the messages that one read held."""
-
-    def closed(self, error: ChannelClosed, /) -> None:
-        """No more messages come, and this is why. Called once."""
-
-
 @final
-class ChildStream(ChildOwner, Generic[MessageT]):
+class ChildStream(OwnsChild, Generic[MessageT]):
     """A child process, and the messages it takes and gives. Made by `open_stream`.
 
     Received messages wait in a queue; when it is full (1000 messages, `mailbox`) and no `send` waits, reading pauses,
     and so the child does. Several tasks may `receive`: first come, first served, and cancelling one loses nothing.
     """
 
-    def __init__(
-        self, loop: Loop, group: TaskGroup, process: Process, codec: Codec[MessageT], *, mailbox: int, max_message: int
-    ) -> None:
-        super().__init__()
-        self._loop = loop
-        self._group = group
-        self._process = process
-        self._limit = mailbox
-        self._max_queued = max(MAX_QUEUED, max_message)
-        self._queue: deque[tuple[MessageT, int]] = deque()
-        self._queued_bytes = 0
-        self._receivers: deque[Waiter] = deque()
-        self._receiver: Receiver[MessageT] | None = None
-        descriptors = process.fd_in, process.fd_out
-        self._stream: MessageStream[MessageT] = MessageStream(loop, descriptors, codec, self, max_message=max_message)
+    def __init__(self, inbox: Inbox, child: Child) -> None:
+        self._inbox = inbox
+        self._child = child
+
+    @property
+    def active(self) -> bool:
+        """True until the stream has ended: while False, nothing more can be sent, or awaited."""
+        return self._inbox.error is None
 
     async def send(self, message: MessageT) -> None:
         """Send one message. Waits while the child does not read and the send buffer is full.
@@ -70,66 +47,79 @@ class ChildStream(ChildOwner, Generic[MessageT]):
         Cancelled while waiting, nothing was sent; never is half a message. Raises EncodeError (nothing was sent), or
         ChannelClosed if the child is gone or does not read its input any more.
         """
-        if self._error is not None:
-            raise self._closed_error()
-        if self._stream.writer.busy:
-            self._somebody_waits()  # a blocked send keeps the reader going
-        await self._stream.send(message)
-        if self._stream.writer.broken:
-            raise self._no_input() if self.active else self._closed_error()
+        inbox = self._inbox
+        inbox.somebody_waits()  # a blocked send keeps the reader going
+        await inbox.stream.send(message)
+        self._check_sent()
 
     def send_nowait(self, message: MessageT) -> None:
         """Send as `send` does, or raise WouldBlock where it would wait."""
-        if self._error is not None:
-            raise self._closed_error()
-        self._stream.send_nowait(message)
+        self._inbox.stream.send_nowait(message)
+        self._check_sent()
 
-    def _no_input(self) -> ChannelClosed:
-        return ChannelClosed("the child does not read its input any more", pid=self.pid, stderr=self.stderr)
+    def _check_sent(self) -> None:
+        inbox = self._inbox
+        if inbox.error is not None:
+            raise inbox.closed_error()
+        if inbox.stream.writer.broken:
+            raise ChannelClosed("the child does not read its input any more", pid=self.pid, stderr=self.stderr)
 
     async def send_eof(self) -> None:
         """Send nothing more: the child sees the end of its stdin, after all that was sent; it can still answer.
 
-        Waits until the child has read it, or is gone. (On a channel, the peer would take this for the end.)
+        Waits until the child has read it, or is gone. Idempotent. RuntimeError over a channel, which has one end for
+        both directions.
         """
-        if self._process.fd_in == self._process.fd_out:
+        stream = self._inbox.stream
+        if not stream.is_pair:
             raise RuntimeError("a channel has one end for both directions: to close it, leave the block")
-        await self._stream.writer.drained()
-        self._stream.close_output()
+        await stream.writer.drained()
+        stream.close_output()
 
     async def receive(self) -> MessageT:
         """Return the next message.
 
         Raises ChannelClosed when the child has ended and everything it sent was received, with its exit status.
         """
-        while not self._queue:
-            if self._error is not None:
-                raise self._closed_error()
-            await self._park()
-        message, size = self._queue.popleft()
-        self._queued_bytes -= size
-        if self._stream.reader.paused and len(self._queue) <= self._limit // 2:
-            self._stream.reader.resume()  # at half: not one message at a time
-        return message
+        inbox = self._inbox
+        while not inbox.queue:
+            if inbox.error is not None:
+                raise inbox.closed_error()
+            await inbox.park()
+        return cast("MessageT", inbox.pop())
 
-    async def _park(self) -> None:
-        waiter = self._loop.waiter()
-        self._receivers.append(waiter)
-        try:
-            await waiter
-        except BaseException:
-            if waiter in self._receivers:
-                self._receivers.remove(waiter)
-            elif self._queue:  # woken and cancelled at once: the message is still there
-                self._wake()
-            raise
+    # --- without a task or a switch per message
 
-    def _wake(self) -> None:
-        while self._receivers:
-            waiter = self._receivers.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                return
+    def post(self, message: MessageT) -> None:
+        """Send without ever waiting: what can't be written yet is kept. The caller bounds what is in flight.
+
+        Raises EncodeError (nothing was sent) or ChannelClosed.
+        """
+        self._inbox.stream.post(message)
+        self._check_sent()
+
+    def attach(self, receiver: Receiver[MessageT]) -> None:
+        """Hand what is received to `receiver`, straight from the read callback, instead of queueing it for `receive`.
+
+        Reading never pauses then. `receiver.closed` is called once, after the last message.
+        """
+        self._inbox.attach(receiver)
+
+    # --- one conversation after another
+
+    @property
+    def sent(self) -> int:
+        """How many messages were sent so far."""
+        return self._inbox.stream.sent
+
+    def discard(self) -> None:
+        """Drop what was received and not read."""
+        self._inbox.discard()
+
+    def conversation(self) -> AbstractContextManager[None]:
+        """Return a scope for one conversation: it begins with nothing left over from the one before."""
+        self.discard()
+        return nullcontext()
 
     def __aiter__(self) -> Self:
         return self
@@ -142,63 +132,6 @@ class ChildStream(ChildOwner, Generic[MessageT]):
             if error.__class__ is ChannelClosed and error.returncode == 0 and not error.truncated:
                 raise StopAsyncIteration from None
             raise
-
-    # --- without a task or a switch per message
-
-    def post(self, message: MessageT) -> None:
-        """Send without ever waiting: what can't be written yet is kept. The caller bounds what is in flight.
-
-        Raises EncodeError (nothing was sent) or ChannelClosed.
-        """
-        if self._error is not None:
-            raise self._closed_error()
-        self._stream.post(message)
-
-    def attach(self, receiver: Receiver[MessageT]) -> None:
-        """Hand what is received to `receiver`, straight from the read callback, instead of queueing it for `receive`.
-
-        Reading never pauses then. `receiver.closed` is called once, after the last message.
-        """
-        self._receiver = receiver
-        if self._queue:
-            receiver.received([message for message, _ in self._queue])
-            self.discard()
-        if self._error is not None:
-            receiver.closed(self._closed_error())
-
-    def discard(self) -> None:
-        """Drop what was received and not read."""
-        self._queue.clear()
-        self._queued_bytes = 0
-        self._somebody_waits()
-
-    def conversation(self) -> AbstractContextManager[None]:
-        """Return a scope for one conversation: it begins with nothing left over from the one before."""
-        self.discard()
-        return nullcontext()
-
-    # --- the stream calls these
-
-    def received(self, messages: Sequence[Any], size: int) -> None:
-        """Queue what one read held."""
-        if self._receiver is not None:
-            self._receiver.received(messages)
-            return
-        for message in messages:
-            self._queue.append((message, size))
-            self._queued_bytes += size
-            if self._receivers:
-                self._wake()
-        if len(self._queue) >= self._limit and not self._stream.writer.waiting:
-            self._stream.reader.pause()
-        elif self._queued_bytes > self._max_queued:
-            self._break(Overrun(f"{self._queued_bytes} bytes were received while nobody reads, and a send waits"))
-
-    def _fail_waits(self) -> None:
-        while self._receivers:
-            self._wake()
-        if self._receiver is not None:
-            self._receiver.closed(self._closed_error())
 
 
 @overload
@@ -280,7 +213,8 @@ async def _open_stream(
     command: Sequence[str | os.PathLike[str]], codec: Codec[Any], options: dict[str, Any], **limits: int
 ) -> AsyncGenerator[ChildStream[Any], None]:
     async with start_process(command, **options) as process, bare_task_group() as group:
-        stream: ChildStream[Any] = ChildStream(current_loop(group), group, process, codec, **limits)
-        stream._start()
-        async with destroyed_on_leaving(stream):
-            yield stream
+        child = Child(process)
+        inbox = Inbox(current_loop(group), group, child, codec, **limits)
+        child.attach(inbox)
+        async with child.destroyed_on_leaving():
+            yield ChildStream(inbox, child)

@@ -61,7 +61,7 @@ class Core(Ending):
         self.answers = Answers(self.stream, group, patient=is_child, limit=mailbox)
         self._max_queued = max(MAX_QUEUED, max_message)
         self.registered: list[Callable[[], None]] | None = None
-        self._received = self.handler_errors = 0
+        self.received_count = self.handler_errors = 0
 
     # --- a message arrives
 
@@ -82,7 +82,7 @@ class Core(Ending):
                 elif "cmd" in message and is_internal(message):
                     if wants_answer(message):  # Node sends nothing more until it has one (wire.md, F.2)
                         self.stream.post(NACK, now=True)
-                elif not mailbox.put(message, size) and mailbox.dropped == 1:
+                elif not mailbox.put(message, size) and mailbox.kept.dropped == 1:
                     logger.warning("nobody listens for %r, and the mailbox is full: dropped", message.get("type"))
         except ProtocolError as error:
             self.break_off(error)
@@ -103,9 +103,7 @@ class Core(Ending):
 
     def _is_waited_for(self) -> bool:
         """Tell whether anybody here needs a message that is still to come: then reading goes on."""
-        return bool(
-            self.mailbox.waiting or self.calls.pending or self.answers.running or self.stream.writer.waiting
-        )
+        return bool(self.mailbox.waiting or self.calls.pending or self.answers.running or self.stream.writer.waiting)
 
     def count_error(self) -> None:
         self.handler_errors += 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from typing import TYPE_CHECKING, Any, Protocol, final
+from typing import TYPE_CHECKING, Any, final
 
 from ._errors import ChannelClosed
 from ._mailbox import DELIVERED, FAILED, TAKEN, WAITING
@@ -18,21 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from typing import Self
 
-    from ._mailbox import Claim, Mailbox, Message, Subscription
-    from ._readiness import Loop
+    from ._core import Core
+    from ._mailbox import Claim, Message, Subscription
 
 logger = logging.getLogger("worker_ipc")
-
-
-class Owner(Protocol):
-    """The channel, as its listeners see it."""
-
-    _mailbox: Mailbox
-    _loop: Loop
-
-    def _somebody_waits(self) -> None: ...
-    def _closed_error(self) -> ChannelClosed: ...
-    def _iteration_ends_quietly(self) -> bool: ...
 
 
 @final
@@ -43,10 +32,10 @@ class Wait:
     next wait, or back to the mailbox. Raises ChannelClosed when the channel ends first.
     """
 
-    __slots__ = ("_claim", "_owner")
+    __slots__ = ("_claim", "_core")
 
-    def __init__(self, owner: Owner, claim: Claim) -> None:
-        self._owner = owner
+    def __init__(self, core: Core, claim: Claim) -> None:
+        self._core = core
         self._claim = claim
 
     def __await__(self) -> Generator[Any, Any, Message]:
@@ -54,7 +43,7 @@ class Wait:
         if claim.state == WAITING:
             if claim.waiter is not None:
                 raise RuntimeError("this wait is awaited by another task already; call listen_once() for each")
-            claim.waiter = waiter = self._owner._loop.waiter()
+            claim.waiter = waiter = self._core.loop.waiter()
             try:
                 yield from waiter.__await__()
             except BaseException:
@@ -64,12 +53,12 @@ class Wait:
             message, claim.message, claim.state = claim.message, None, TAKEN
             return message
         if claim.state == FAILED:
-            raise self._owner._closed_error()
+            raise self._core.closed_error()
         raise RuntimeError("this wait was taken or withdrawn already; call listen_once() for each message")
 
     def cancel(self) -> None:
         """Withdraw the wait. A message that it had been given and nobody took goes to the next. Idempotent."""
-        self._owner._mailbox.withdraw(self._claim)
+        self._core.mailbox.withdraw(self._claim)
 
     def __del__(self) -> None:
         if self._claim.state in (WAITING, DELIVERED):
@@ -90,34 +79,34 @@ class Listener:
     nothing. What was received and not read when it unregisters goes to whoever asks next.
     """
 
-    __slots__ = ("_owner", "_subscription")
+    __slots__ = ("_core", "_subscription")
 
-    def __init__(self, owner: Owner, subscription: Subscription) -> None:
-        self._owner = owner
+    def __init__(self, core: Core, subscription: Subscription) -> None:
+        self._core = core
         self._subscription = subscription
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Message:
-        owner, subscription = self._owner, self._subscription
-        mailbox = owner._mailbox
+        core, subscription = self._core, self._subscription
+        mailbox = core.mailbox
         while (message := mailbox.next(subscription)) is None:
             if subscription.closed:
                 raise StopAsyncIteration
             if mailbox.ended:
                 self.close()
-                if owner._iteration_ends_quietly():
+                if core.ends_quietly:
                     raise StopAsyncIteration
-                raise owner._closed_error()
+                raise core.closed_error()
             await self._park()
         return message
 
     async def _park(self) -> None:
         waiters = self._subscription.waiters
-        waiter = self._owner._loop.waiter()
+        waiter = self._core.loop.waiter()
         waiters.append(waiter)
-        self._owner._somebody_waits()
+        self._core.somebody_waits()
         try:
             await waiter
         except BaseException:
@@ -129,7 +118,7 @@ class Listener:
 
     def close(self) -> None:
         """Unregister; whoever iterates over it comes to the end. Idempotent."""
-        self._owner._mailbox.unsubscribe(self._subscription)
+        self._core.mailbox.unsubscribe(self._subscription)
 
     def __enter__(self) -> Self:
         return self

@@ -17,6 +17,8 @@ from __future__ import annotations
 
 from collections import deque
 
+from ._shelf import Shelf
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -86,9 +88,7 @@ class Mailbox:
     def __init__(self, max_messages: int = MAX_MESSAGES, max_bytes: int = MAX_BYTES) -> None:
         self.max_messages = max_messages
         self.max_bytes = max_bytes
-        self.dropped = 0  # messages that nobody claimed, beyond the bounds
-        self.kept = 0
-        self.kept_bytes = 0
+        self.kept = Shelf(max_messages, max_bytes)  # what nobody claimed
         self.queued_bytes = 0  # in all subscriptions
         self.full = 0  # subscriptions that are full
         self.ended = False
@@ -96,7 +96,6 @@ class Mailbox:
         self._order = 0
         self._claims: dict[str | None, deque[Claim]] = {}
         self._subscriptions: dict[str | None, list[Subscription]] = {}
-        self._kept: dict[str | None, deque[tuple[int, Message, int]]] = {}  # by type: order, message, size
 
     # --- a message arrives
 
@@ -113,7 +112,7 @@ class Mailbox:
             claim.shared = shared
             self._deliver(claim, message, size)
             return True
-        return shared or self._keep(kind, message, size)
+        return shared or self.kept.put(kind, message, size)
 
     def _publish(self, kind: str | None, message: Message, size: int) -> bool:
         targets = self._subscriptions.get(kind, ())
@@ -161,45 +160,13 @@ class Mailbox:
         if claim.waiter is not None:
             claim.wake()
 
-    def _keep(self, kind: str | None, message: Message, size: int, first: bool = False) -> bool:
-        full = self.kept >= self.max_messages or self.kept_bytes + size > self.max_bytes
-        if full and self.kept and not first:  # one message alone is always kept, however large
-            self.dropped += 1
-            return False
-        self.kept += 1
-        self.kept_bytes += size
-        self._order += 1
-        line = self._kept.get(kind)
-        if line is None:
-            line = self._kept[kind] = deque()
-        if first:
-            line.appendleft((line[0][0] if line else 0, message, size))
-        else:
-            line.append((self._order, message, size))
-        return True
-
     # --- somebody asks for one
-
-    def take(self, type: str | None) -> Message | None:
-        """Return the oldest kept message of this type, or None."""
-        if not self.kept:
-            return None
-        kind = type if type is not None else min(self._kept, key=lambda k: self._kept[k][0][0])
-        line = self._kept.get(kind)
-        if line is None:
-            return None
-        _, message, size = line.popleft()
-        if not line:
-            del self._kept[kind]
-        self.kept -= 1
-        self.kept_bytes -= size
-        return message
 
     def claim(self, type: str | None) -> Claim:
         """Wait for one message of this type: the claim is delivered at once if one is kept."""
         self._order += 1
         claim = Claim(type, self._order)
-        kept = self.take(type) if self.kept else None
+        kept = self.kept.take(type) if self.kept.count else None
         if kept is not None:
             claim.message = kept
             claim.state = DELIVERED
@@ -231,7 +198,7 @@ class Mailbox:
             heir.shared = shared
             self._deliver(heir, message, size)
         elif not shared:  # a subscription has it: then it was not lost
-            self._keep(kind, message, size, first=True)
+            self.kept.put_back(kind, message, size)
 
     # --- somebody listens to all of them
 
@@ -245,8 +212,8 @@ class Mailbox:
 
     def next(self, subscription: Subscription) -> Message | None:
         """Return the next message for a subscription, or None. What is kept for its type is older than its queue."""
-        if self.kept:
-            message = self.take(subscription.type)
+        if self.kept.count:
+            message = self.kept.take(subscription.type)
             if message is not None:
                 return message
         if not subscription.queue:
@@ -300,11 +267,6 @@ class Mailbox:
     def mark(self) -> int:
         """A point in time: whoever comes after it can be withdrawn by `withdraw_since`."""
         return self._order
-
-    def clear(self) -> None:
-        """Forget what is kept."""
-        self.kept = self.kept_bytes = 0
-        self._kept.clear()
 
     def withdraw_since(self, mark: int) -> None:
         """Withdraw every claim and subscription that came after a mark."""

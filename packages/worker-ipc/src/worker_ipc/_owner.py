@@ -4,50 +4,112 @@ from __future__ import annotations
 
 import signal
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, final
 
 from anyio import move_on_after
 
-from ._ending import Ending
-from ._errors import ChannelClosed, ProtocolError
+from ._errors import ChannelClosed
 from ._writer import flush_within
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from anyio.abc import TaskGroup
-
+    from ._ending import Ending
     from ._process import Process
 
 EXIT_TIME = 0.5
 """Seconds that a child which closed its end may take to exit, before the channel ends without an exit status."""
 
 
-class ChildOwner(Ending):
-    """The parent's end of a conversation."""
+@final
+class Child:
+    """The peer of a parent: a process, whose death ends the conversation."""
 
-    _process: Process
-    _group: TaskGroup
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self._ending: Ending | None = None
+
+    def attach(self, ending: Ending) -> None:
+        """Begin: read, and watch."""
+        self._ending = ending
+        ending.stream.reader.start()
+        self.process.on_exit(self._died)
+
+    # The death is seen by the process handle, because a grandchild may hold the descriptors open; what the child had
+    # written by then is in the kernel's buffer, and is read first.
+
+    def _died(self) -> None:
+        if self._ending is not None:
+            reader = self._ending.stream.reader
+            reader.drain()
+            self._ending.settle(death(self.process, reader.pending))
+
+    def left(self, ending: Ending, truncated: int) -> None:
+        """End of file: the exit follows, or the child goes on without us."""
+        if not self.process.alive:
+            ending.settle(death(self.process, truncated))
+        elif ending.error is None:
+            ending.group.start_soon(self._await_exit, ending, truncated, name="worker_ipc await exit")
+
+    async def _await_exit(self, ending: Ending, truncated: int) -> None:
+        with move_on_after(EXIT_TIME):
+            await self.process.wait()
+        ending.settle(death(self.process, truncated))
+
+    def broke_off(self, ending: Ending, error: ChannelClosed) -> None:
+        """A child that breaks the rules is ended."""
+        error.pid, error.stderr = self.process.pid, self.process.stderr
+        ending.settle(error)
+        self.process.kill()
+
+    async def destroy(self, grace: float) -> None:
+        """See `OwnsChild.destroy`."""
+        ending = self._ending
+        assert ending is not None, "attached before anybody else has it"
+        if ending.error is None:
+            await flush_within(ending.stream.writer, min(EXIT_TIME, grace))
+        closed = ChannelClosed("the channel was closed on this side", pid=self.process.pid)
+        await self.process.end(partial(ending.settle, closed), grace=grace)
+
+    @asynccontextmanager
+    async def destroyed_on_leaving(self) -> AsyncGenerator[None, None]:
+        """Give the child five seconds to end when the block is left; one, when it was cancelled."""
+        grace = 1.0
+        try:
+            yield
+            grace = 5.0
+        except Exception:
+            grace = 5.0
+            raise
+        finally:
+            await self.destroy(grace)
+
+
+class OwnsChild:
+    """What a `ParentChannel` and a `ChildStream` can say and do about their child."""
+
+    _child: Child
 
     @property
     def command(self) -> tuple[str, ...]:
         """What was started."""
-        return self._process.command
+        return self._child.process.command
 
     @property
     def pid(self) -> int:
         """The child's process id."""
-        return self._process.pid
+        return self._child.process.pid
 
     @property
     def returncode(self) -> int | None:
         """The child's exit status, negative for a signal; None while it lives, or if it is unknown."""
-        return self._process.returncode
+        return self._child.process.returncode
 
     @property
     def stderr(self) -> str:
         """The tail of what the child wrote to stderr so far."""
-        return self._process.stderr
+        return self._child.process.stderr
 
     async def destroy(self, grace: float = 5.0) -> None:
         """End the child: close the channel; SIGTERM after 0.5 s; SIGKILL to its group after `grace` seconds.
@@ -55,44 +117,7 @@ class ChildOwner(Ending):
         Returns when it is dead and reaped, also under cancellation. Idempotent. What was sent before still arrives, if
         the child reads; what was received stays readable.
         """
-        if self._error is None:
-            await flush_within(self._stream.writer, min(EXIT_TIME, grace))
-        await self._process.end(self._close, grace=grace)
-
-    def _close(self) -> None:
-        self._settle(ChannelClosed("the channel was closed on this side", pid=self.pid))
-
-    def _start(self) -> None:
-        self._stream.reader.start()
-        self._process.on_exit(self._child_died)
-
-    # The death is seen by the process handle, because a grandchild may hold the descriptors open; what the child had
-    # written by then is in the kernel's buffer, and is read first.
-
-    def _child_died(self) -> None:
-        self._stream.reader.drain()
-        self._settle(death(self._process, self._stream.reader.pending))
-
-    def ended(self, error: Exception | None) -> None:
-        """No more messages come. Called by the stream."""
-        truncated = self._stream.reader.pending
-        if isinstance(error, ProtocolError):
-            self._break(error)
-        elif not self._process.alive:
-            self._settle(death(self._process, truncated))
-        elif self._error is None:
-            self._group.start_soon(self._await_exit, truncated, name="worker_ipc await exit")
-
-    async def _await_exit(self, truncated: int) -> None:
-        with move_on_after(EXIT_TIME):
-            await self._process.wait()
-        self._settle(death(self._process, truncated))
-
-    def _break(self, error: ChannelClosed) -> None:
-        if self._error is None:
-            error.pid, error.stderr = self.pid, self.stderr
-            self._settle(error)
-            self._process.kill()
+        await self._child.destroy(grace)
 
 
 def death(process: Process, truncated: int) -> ChannelClosed:
@@ -116,17 +141,3 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
-
-
-@asynccontextmanager
-async def destroyed_on_leaving(owner: ChildOwner) -> AsyncGenerator[None, None]:
-    """Give the child five seconds to end when the block is left; one, when it was cancelled."""
-    grace = 1.0
-    try:
-        yield
-        grace = 5.0
-    except Exception:
-        grace = 5.0
-        raise
-    finally:
-        await owner.destroy(grace)

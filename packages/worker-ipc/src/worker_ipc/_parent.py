@@ -6,30 +6,28 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, final
 
 from ._channel import Channel
+from ._core import Core
 from ._group import bare_task_group
-from ._owner import ChildOwner, destroyed_on_leaving
+from ._owner import Child, OwnsChild
 from ._process import start_process
-from ._readiness import Loop, current_loop
+from ._readiness import current_loop
 from ._stream import MAX_MESSAGE
 
 if TYPE_CHECKING:
     import os
     from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 
-    from anyio.abc import TaskGroup
-
-    from ._process import Process
     from ._spawn import Stderr, Stdio
     from .codecs import Codec
 
 
 @final
-class ParentChannel(Channel, ChildOwner):
+class ParentChannel(OwnsChild, Channel):
     """A channel to a child process, which it owns. Made by `open_child`."""
 
-    def __init__(self, loop: Loop, group: TaskGroup, process: Process, codec: Codec[Any], **limits: int) -> None:
-        super().__init__(loop, group, (process.fd_in, process.fd_out), codec, is_child=False, **limits)
-        self._process = process
+    def __init__(self, core: Core, child: Child) -> None:
+        super().__init__(core)
+        self._child = child
 
 
 @asynccontextmanager
@@ -74,7 +72,17 @@ async def open_child(
     options: dict[str, Any] = {"cwd": cwd, "env": env, "inherit_env": inherit_env}
     options |= {"stdin": stdin, "stdout": stdout, "stderr": stderr}
     async with start_process(command, channel=True, stdio=False, **options) as process, bare_task_group() as group:
-        channel = ParentChannel(current_loop(group), group, process, codec, mailbox=mailbox, max_message=max_message)
-        channel._start()
-        async with destroyed_on_leaving(channel):
-            yield channel
+        child = Child(process)
+        core = Core(
+            current_loop(group),
+            group,
+            child,
+            (process.fd_in, process.fd_out),
+            codec,
+            mailbox=mailbox,
+            max_message=max_message,
+            is_child=False,
+        )
+        child.attach(core)
+        async with child.destroyed_on_leaving():
+            yield ParentChannel(core, child)

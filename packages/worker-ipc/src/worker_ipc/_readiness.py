@@ -55,8 +55,10 @@ class Watch(Protocol):
 class Loop(Protocol):
     """What a channel needs from an event loop."""
 
-    def waiter(self) -> Waiter: ...
-    def soon(self, callback: Callable[[], object], /) -> object: ...
+    @property
+    def waiter(self) -> Callable[[], Waiter]: ...
+    @property
+    def soon(self) -> Callable[[Callable[[], object]], object]: ...
     def readable(self, fd: int, callback: Callable[[], None], /) -> Watch: ...
     def writable(self, fd: int, callback: Callable[[], None], /) -> Watch: ...
 
@@ -75,13 +77,10 @@ def current_loop(group: TaskGroup) -> Loop:
 class _AsyncioLoop:
     """asyncio already has all of it: the attributes are the loop's own methods, without a call in between."""
 
-    waiter: Callable[[], Waiter]
-    soon: Callable[..., object]
-
     def __init__(self) -> None:
         self._loop = loop = asyncio.get_running_loop()
-        self.waiter = loop.create_future
-        self.soon = loop.call_soon
+        self.waiter: Callable[[], Waiter] = loop.create_future
+        self.soon: Callable[[Callable[[], object]], object] = loop.call_soon
 
     def readable(self, fd: int, callback: Callable[[], None]) -> Watch:
         # The integer, not a socket: selectors formats the repr of a socket on every miss (performance.md, finding 5).

@@ -7,7 +7,7 @@ replies (`_rpc.Calls`), and the reply settles it straight from the read callback
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Protocol, final
+from typing import TYPE_CHECKING, Any, final
 
 from . import _rpc
 from ._errors import ChannelClosed, RemoteError
@@ -15,27 +15,20 @@ from ._errors import ChannelClosed, RemoteError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ._rpc import Calls, Reply
-    from ._stream import MessageStream
+    from ._core import Core
+    from ._rpc import Reply
 
 logger = logging.getLogger("worker_ipc")
-
-
-class Caller(Protocol):
-    """The channel, as its requests see it."""
-
-    _calls: Calls
-    _stream: MessageStream[Any]
 
 
 @final
 class PendingRequest:
     """A request made with `request_nowait`. Its `settle` is called exactly once, unless it is cancelled before."""
 
-    __slots__ = ("_caller", "_settle", "id")
+    __slots__ = ("_core", "_settle", "id")
 
-    def __init__(self, caller: Caller, settle: Callable[[Any, RemoteError | ChannelClosed | None], object]) -> None:
-        self._caller = caller
+    def __init__(self, core: Core, settle: Callable[[Any, RemoteError | ChannelClosed | None], object]) -> None:
+        self._core = core
         self._settle: Callable[[Any, RemoteError | ChannelClosed | None], object] | None = settle
         self.id = 0
 
@@ -62,10 +55,10 @@ class PendingRequest:
         """Withdraw it: `settle` will not be called, and the peer is told. After it was settled, this does nothing."""
         if self._settle is not None:
             self._settle = None
-            cancel(self._caller, self.id)
+            cancel(self._core, self.id)
 
 
-def cancel(caller: Caller, id: int) -> None:
+def cancel(core: Core, id: int) -> None:
     """Forget a request and tell the peer, if it was not settled yet."""
-    if caller._calls.abandon(id):
-        caller._stream.post(_rpc.notification(_rpc.CANCEL, {"id": id}))
+    if core.calls.abandon(id):
+        core.stream.post(_rpc.notification(_rpc.CANCEL, {"id": id}))

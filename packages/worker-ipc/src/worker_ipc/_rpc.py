@@ -173,8 +173,9 @@ def apply(function: Callable[..., Any], params: Params) -> Any:
     """Call a function with the params of a request: a sequence is positional, a mapping are keyword arguments."""
     if params is None:
         return function()
-    if params.__class__ is dict:
-        return function(**params)
+    if isinstance(params, dict):
+        keywords: dict[str, Any] = params
+        return function(**keywords)
     return function(*params)
 
 

@@ -49,6 +49,11 @@ class MessageStream(Generic[MessageT]):
         self.sent = 0  # messages
         self.closed = False
 
+    @property
+    def is_pair(self) -> bool:
+        """Tell whether the two directions are two descriptors, so that one can be closed alone."""
+        return self._fd_in != self._fd_out
+
     # --- receiving: we are the reader's sink, and hand on to ours
 
     def received(self, messages: Sequence[Any], size: int) -> None:

@@ -67,7 +67,7 @@ class Writer:
         """Accept the bytes of one message. `now`: they are handed to the kernel before anything else happens."""
         if self.broken:
             return
-        if data.__class__ is bytes and not self._pieces and (now or self._through or self.in_step) and not self.corked:
+        if not self._pieces and not self.corked and (now or self._through or self.in_step) and isinstance(data, bytes):
             self.in_step = False
             self._write_first(data)
             return
@@ -94,15 +94,11 @@ class Writer:
             self._start()
 
     def _append(self, data: bytes | Sequence[Buffer]) -> None:
-        if isinstance(data, (bytes, bytearray, memoryview)):
-            self._pieces.append(data)
-            self.queued += len(data)
-            return
-        for piece in data:
-            view = piece if piece.__class__ is bytes else memoryview(piece).cast("B")
-            if len(view):
-                self._pieces.append(view)
-                self.queued += len(view)
+        pieces: Sequence[Buffer] = (data,) if isinstance(data, bytes) else data
+        for piece in pieces:
+            if len(piece):
+                self._pieces.append(piece)
+                self.queued += len(piece)
 
     def _tick(self) -> None:
         self._scheduled = False

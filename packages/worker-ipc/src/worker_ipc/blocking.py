@@ -125,7 +125,7 @@ class ChildChannel:
         self._listening += 1
         try:
             while True:
-                message = mailbox.next(subscription) if mailbox.kept or subscription.queue else None
+                message = mailbox.next(subscription) if mailbox.kept.count or subscription.queue else None
                 while message is None:
                     message = self._step()
                     if message is not None and (self._listening > 1 or type not in (None, message.get("type"))):

@@ -1,0 +1,119 @@
+"""What a program has sent and nobody read yet: the engine of a `ChildStream`."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, final
+
+from ._ending import Ending
+from ._errors import ChannelClosed, Overrun
+from ._stream import MAX_QUEUED, MessageStream
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from anyio.abc import TaskGroup
+
+    from ._owner import Child
+    from ._readiness import Loop, Waiter
+    from .codecs import Codec
+
+MessageT_contra = TypeVar("MessageT_contra", contravariant=True)
+
+
+class Receiver(Protocol[MessageT_contra]):
+    """Who takes messages straight from the read callback, see `ChildStream.attach`. Neither method may raise."""
+
+    def received(self, messages: Sequence[MessageT_contra], /) -> None:
+        """Take the messages that one read held."""
+
+    def closed(self, error: ChannelClosed, /) -> None:
+        """No more messages come, and this is why. Called once."""
+
+
+@final
+class Inbox(Ending):
+    """What was received and not read yet, and who waits for it."""
+
+    def __init__(
+        self, loop: Loop, group: TaskGroup, child: Child, codec: Codec[Any], *, mailbox: int, max_message: int
+    ) -> None:
+        super().__init__(loop, group, child)
+        self._limit = mailbox
+        self._max_queued = max(MAX_QUEUED, max_message)
+        self.queue: deque[tuple[Any, int]] = deque()
+        self._bytes = 0
+        self._receivers: deque[Waiter] = deque()
+        self._receiver: Receiver[Any] | None = None
+        descriptors = child.process.fd_in, child.process.fd_out
+        self.stream = MessageStream(loop, descriptors, codec, self, max_message=max_message)
+
+    def received(self, messages: Sequence[Any], size: int) -> None:
+        """Queue what one read held. The stream calls this."""
+        if self._receiver is not None:
+            self._receiver.received(messages)
+            return
+        for message in messages:
+            self.queue.append((message, size))
+            self._bytes += size
+            if self._receivers:
+                self._wake()
+        if self._bytes > self._max_queued and self.stream.writer.waiting:
+            self.break_off(Overrun(f"{self._bytes} bytes were received while nobody reads, and a send waits"))
+        elif self.is_full and not self.stream.writer.waiting:
+            self.stream.reader.pause()
+
+    @property
+    def is_full(self) -> bool:
+        """Tell whether reading should pause."""
+        return len(self.queue) >= self._limit or self._bytes > self._max_queued
+
+    def pop(self) -> Any:
+        """Take out the oldest message."""
+        message, size = self.queue.popleft()
+        self._bytes -= size
+        if self.stream.reader.paused and len(self.queue) <= self._limit // 2:
+            self.stream.reader.resume()  # at half: not one message at a time
+        return message
+
+    async def park(self) -> None:
+        """Wait until there is something to see, first come, first served."""
+        waiter = self.loop.waiter()
+        self._receivers.append(waiter)
+        try:
+            await waiter
+        except BaseException:
+            if waiter in self._receivers:
+                self._receivers.remove(waiter)
+            elif self.queue:  # woken and cancelled at once: the message is still there, for the next one
+                self._wake()
+            raise
+
+    def _wake(self) -> None:
+        while self._receivers:
+            waiter = self._receivers.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+
+    def fail_waits(self) -> None:
+        """Let everyone look who waits for a message."""
+        while self._receivers:
+            self._wake()
+        if self._receiver is not None:
+            self._receiver.closed(self.closed_error())
+
+    def attach(self, receiver: Receiver[Any]) -> None:
+        """See `ChildStream.attach`."""
+        self._receiver = receiver
+        if self.queue:
+            receiver.received([message for message, _ in self.queue])
+        self.discard()
+        if self.error is not None:
+            receiver.closed(self.closed_error())
+
+    def discard(self) -> None:
+        """See `ChildStream.discard`."""
+        self.queue.clear()
+        self._bytes = 0
+        self.somebody_waits()

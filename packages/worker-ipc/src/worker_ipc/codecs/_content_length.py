@@ -93,6 +93,8 @@ class ContentLengthDecoder:
 
     def _header(self) -> bool:
         """Take out a header and set the length it gives; False if it is not whole."""
+        if self._buffer.startswith(b"\r\n"):
+            raise ProtocolError("a header must have a Content-Length, got an empty one")
         end = self._buffer.find(_END, self._searched, _MAX_HEADER)
         if end < 0:
             if len(self._buffer) >= _MAX_HEADER:

@@ -75,6 +75,13 @@ def module(package: str) -> str:
     return package.replace("-", "_")
 
 
+def with_siblings(package: str) -> set[str]:
+    """Return the package and those of the workspace that it declares, and they in turn."""
+    declared = nox.project.load_toml(f"packages/{package}/pyproject.toml")["project"]["dependencies"]
+    siblings = [text.split("==")[0] for text in declared if text.startswith("worker-")]
+    return {package}.union(*map(with_siblings, siblings))
+
+
 def sync(session: nox.Session, *args: str) -> None:
     """Make the session's environment exactly what `args` ask for."""
     session.run_install(
@@ -125,9 +132,9 @@ def wheels(session: nox.Session) -> None:
     session.run(UV, "build", "--quiet", "--all-packages", "--no-sources", f"--out-dir={dist}", external=True)
 
     def alone(package: str, *command: str) -> None:
-        # The wheel by its path, so that no index can answer for our own name.
-        (wheel,) = dist.glob(f"{module(package)}-*.whl")
-        options = ["--isolated", "--no-project", f"--python={OLDEST}", f"--find-links={dist}", f"--with={wheel}"]
+        # Our wheels by their paths: neither a registry nor a cache can answer for one of our own names.
+        wheels = [next(dist.glob(f"{module(name)}-*.whl")) for name in sorted(with_siblings(package))]
+        options = ["--isolated", "--no-project", f"--python={OLDEST}", *(f"--with={wheel}" for wheel in wheels)]
         session.run(UV, "run", "--quiet", *options, "python", *command, external=True)
 
     for package in PACKAGES:

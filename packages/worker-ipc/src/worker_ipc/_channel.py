@@ -36,7 +36,7 @@ class ChannelStatistics:
     kept: int
     """Messages in the mailbox now: nobody claimed them yet."""
     kept_bytes: int
-    """Their size, as received."""
+    """Their size: bytes as received, and 256 more for each."""
     queued_bytes: int
     """Bytes that listeners and handlers have not read yet, and of requests that are being answered."""
     unsent_bytes: int

@@ -11,6 +11,7 @@ import re
 import signal
 import socket
 import sys
+import time
 
 CHUNK = 65536
 
@@ -23,7 +24,7 @@ class Machine:
         self.input, self.output = (int(name), int(name)) if name else (0, 1)
         os.set_blocking(self.input, True)
         self.unread = b""
-        self.line = b""
+        self.line = self.held = b""
 
     def run(self, script: "list[list[object]]") -> None:
         for name, *arguments in script:
@@ -59,10 +60,33 @@ class Machine:
                 self.unread += data
             self.line, _, self.unread = self.unread.partition(b"\n")
 
+    def do_hold(self) -> None:
+        """Keep the line read last, for `answer_held`."""
+        self.held = self.line
+
     def do_answer(self, text: str) -> None:
         """Write the text with {id} replaced by the request id of the line read last."""
-        found = re.search(rb'"id":\s*("[^"]*"|[^,}\s]+)', self.line)
-        self._write(text.encode("latin-1").replace(b"{id}", found.group(1) if found else b"null"))
+        self._answer(text, self.line)
+
+    def do_answer_held(self, text: str) -> None:
+        """The same for the line that was held: a late reply."""
+        self._answer(text, self.held)
+
+    def do_check_lines(self, last: str) -> None:
+        """Read lines until one contains `last`; tell how many there were and how many were not JSON."""
+        read = broken = 0
+        while last.encode() not in self.line:
+            self.do_read()
+            read += 1
+            try:
+                json.loads(self.line)
+            except ValueError:
+                broken += 1
+        self._write(b'{"type":"lines","read":%d,"broken":%d}\n' % (read, broken))
+
+    def do_wait(self, seconds: float) -> None:
+        """Do nothing for a while."""
+        time.sleep(seconds)
 
     def do_serve(self) -> None:
         """Answer each request with the word "honest" until the parent hangs up."""
@@ -129,6 +153,10 @@ class Machine:
                 pass
         except OSError:
             self.do_pause()
+
+    def _answer(self, text: str, to: bytes) -> None:
+        found = re.search(rb'"id":\s*("[^"]*"|[^,}\s]+)', to)
+        self._write(text.encode("latin-1").replace(b"{id}", found.group(1) if found else b"null"))
 
     def _receive(self) -> bytes:
         try:

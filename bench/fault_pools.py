@@ -1,0 +1,281 @@
+"""Nine pools and ours behind one small face: submit an order, get a `concurrent.futures.Future`.
+
+Each starts its workers by "spawn" (a fresh interpreter), two of them. What a pool can't do raises NotImplementedError.
+"""
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from contextlib import AsyncExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+from bench.fault_tasks import broken_init, run
+
+WORKERS = 2
+spawn = multiprocessing.get_context("spawn")
+
+
+class Pool:
+    """What a cell does with a pool."""
+
+    def submit(self, order: Any) -> "Future[Any]":
+        raise NotImplementedError
+
+    def map(self, orders: Iterable[Any]) -> Iterator[Any]:
+        """Results of a lazy map, if the pool has one that can be given an endless source."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """The politest quick way that the pool has to end its workers: not waiting for tasks that never end."""
+
+
+def in_thread(function: Callable[[], Any]) -> "Future[Any]":
+    """A future for a pool that only offers a blocking call."""
+    future: Future[Any] = Future()
+
+    def call() -> None:
+        try:
+            future.set_result(function())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=call, daemon=True).start()
+    return future
+
+
+class MultiprocessingPool(Pool):
+    def __init__(self, init: Callable[[], None] | None) -> None:
+        self.pool = self.make(init)
+
+    def make(self, init: Callable[[], None] | None) -> Any:
+        return spawn.Pool(WORKERS, initializer=init)
+
+    def submit(self, order: Any) -> "Future[Any]":
+        result = self.pool.apply_async(run, (order,))
+        return in_thread(result.get)
+
+    def map(self, orders: Iterable[Any]) -> Iterator[Any]:
+        return iter(self.pool.imap(run, orders))
+
+    def close(self) -> None:
+        self.pool.terminate()
+        self.pool.join()
+
+
+class Billiard(MultiprocessingPool):
+    def make(self, init: Callable[[], None] | None) -> Any:
+        import billiard
+
+        return billiard.get_context("spawn").Pool(WORKERS, initializer=init)
+
+    def map(self, orders: Iterable[Any]) -> Iterator[Any]:
+        raise NotImplementedError
+
+
+class Executor(Pool):
+    def __init__(self, init: Callable[[], None] | None) -> None:
+        self.pool = self.make(init)
+
+    def make(self, init: Callable[[], None] | None) -> Any:
+        from concurrent.futures import ProcessPoolExecutor
+
+        return ProcessPoolExecutor(WORKERS, mp_context=spawn, initializer=init)
+
+    def submit(self, order: Any) -> "Future[Any]":
+        return self.pool.submit(run, order)
+
+    def map(self, orders: Iterable[Any]) -> Iterator[Any]:
+        return iter(self.pool.map(run, orders))
+
+    def close(self) -> None:
+        self.pool.shutdown(cancel_futures=True)
+
+
+class Loky(Executor):
+    def make(self, init: Callable[[], None] | None) -> Any:
+        from loky import ProcessPoolExecutor
+
+        return ProcessPoolExecutor(WORKERS, initializer=init)
+
+    def close(self) -> None:
+        self.pool.shutdown(kill_workers=True)
+
+
+class Pebble(Executor):
+    def make(self, init: Callable[[], None] | None) -> Any:
+        from pebble import ProcessPool
+
+        return ProcessPool(WORKERS, context=spawn, initializer=init)
+
+    def submit(self, order: Any) -> "Future[Any]":
+        return self.pool.schedule(run, args=[order])
+
+    def map(self, orders: Iterable[Any]) -> Iterator[Any]:
+        return iter(self.pool.map(run, orders).result())
+
+    def close(self) -> None:
+        self.pool.stop()
+        self.pool.join()
+
+
+class Mpire(Pool):
+    def __init__(self, init: Callable[[], None] | None) -> None:
+        from mpire import WorkerPool
+
+        self.pool = WorkerPool(WORKERS, start_method="spawn")
+        self.init = init
+
+    def submit(self, order: Any) -> "Future[Any]":
+        result = self.pool.apply_async(run, (order,), worker_init=self.init)
+        return in_thread(result.get)
+
+    def map(self, orders: Iterable[Any]) -> Iterator[Any]:
+        return iter(self.pool.imap(run, ((order,) for order in orders), iterable_len=10**9))
+
+    def close(self) -> None:
+        self.pool.terminate()
+
+
+class Async(Pool):
+    """A pool that lives in an event loop, run by a portal in a thread."""
+
+    backend = "asyncio"
+
+    def __init__(self, init: Callable[[], None] | None) -> None:
+        from anyio.from_thread import start_blocking_portal
+
+        self.context = start_blocking_portal(self.backend)
+        self.portal = self.context.__enter__()
+        self.stack = AsyncExitStack()
+        self.portal.call(self.enter, init)
+
+    async def enter(self, init: Callable[[], None] | None) -> None:
+        raise NotImplementedError
+
+    async def execute(self, order: Any) -> Any:
+        raise NotImplementedError
+
+    def submit(self, order: Any) -> "Future[Any]":
+        return self.portal.start_task_soon(self.execute, order)
+
+    def close(self) -> None:
+        self.portal.call(self.stack.aclose)
+        self.context.__exit__(None, None, None)
+
+
+class Aiomultiprocess(Async):
+    async def enter(self, init: Callable[[], None] | None) -> None:
+        from aiomultiprocess import Pool as AioPool
+
+        self.pool = await self.stack.enter_async_context(AioPool(WORKERS, initializer=init))
+
+    async def execute(self, order: Any) -> Any:
+        from bench.fault_pools import run_async
+
+        return await self.pool.apply(run_async, (order,))
+
+    def close(self) -> None:
+        async def terminate() -> None:
+            self.pool.terminate()
+            await self.pool.join()
+
+        self.portal.call(terminate)
+
+
+async def run_async(order: Any) -> Any:
+    return run(order)
+
+
+class ToProcess(Async):
+    async def enter(self, init: Callable[[], None] | None) -> None:
+        if init:
+            raise NotImplementedError
+        import anyio
+
+        self.limiter = anyio.CapacityLimiter(WORKERS)
+
+    async def execute(self, order: Any) -> Any:
+        from anyio import to_process
+
+        return await to_process.run_sync(run, order, cancellable=True, limiter=self.limiter)
+
+    def close(self) -> None:
+        self.portal.start_task_soon(self.portal.stop, True)
+        self.context.__exit__(None, None, None)
+
+
+class TrioParallel(Async):
+    backend = "trio"
+
+    async def enter(self, init: Callable[[], None] | None) -> None:
+        import trio
+        import trio_parallel
+
+        options = {"init": init} if init else {}
+        self.limiter = trio.CapacityLimiter(WORKERS)
+        self.pool = await self.stack.enter_async_context(trio_parallel.open_worker_context(**options))
+
+    async def execute(self, order: Any) -> Any:
+        return await self.pool.run_sync(run, order, kill_on_cancel=True, limiter=self.limiter)
+
+    def close(self) -> None:
+        self.portal.start_task_soon(self.portal.stop, True)
+        self.context.__exit__(None, None, None)
+
+
+class Ours(Async):
+    async def enter(self, init: Callable[[], None] | None) -> None:
+        from worker_pool import WorkPool
+        from worker_spawn import function_worker
+
+        setup = "bench.fault_tasks:broken_init" if init else None
+        make = partial(function_worker, "bench.fault_tasks:run", setup=setup)
+        self.pool = await self.stack.enter_async_context(WorkPool(make, max_size=WORKERS))
+
+    async def execute(self, order: Any) -> Any:
+        return await self.pool.execute(order)
+
+    def map(self, orders: Iterable[Any]) -> Iterator[Any]:
+        """Read the stream from this thread, one outcome at a time."""
+
+        @contextmanager
+        def opened() -> Iterator[Any]:
+            with self.portal.wrap_async_context_manager(self.pool.stream(orders)) as outcomes:
+                yield outcomes
+
+        with opened() as outcomes:
+            while True:
+                yield self.portal.call(outcomes.__anext__).result
+
+    def close(self) -> None:
+        self.portal.call(partial(self.pool.shutdown, grace=0.5))
+        super().close()
+
+
+class OursOnTrio(Ours):
+    backend = "trio"
+
+
+POOLS: dict[str, type[Any]] = {
+    "worker-spawn": Ours,
+    "worker-spawn (trio)": OursOnTrio,
+    "mp.Pool": MultiprocessingPool,
+    "billiard": Billiard,
+    "cf.PPE": Executor,
+    "loky": Loky,
+    "pebble": Pebble,
+    "mpire": Mpire,
+    "aiomultiprocess": Aiomultiprocess,
+    "anyio to_process": ToProcess,
+    "trio-parallel": TrioParallel,
+}
+
+
+def open_pool(name: str, *, broken: bool = False) -> Pool:
+    """Start one; `broken`: with an initializer that always raises."""
+    os.environ.setdefault("BENCH_FAULTS_TALLY", os.devnull)
+    pool: Pool = POOLS[name](broken_init if broken else None)
+    return pool

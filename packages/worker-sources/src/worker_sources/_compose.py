@@ -98,6 +98,8 @@ class Merged(Driven[T]):
         return await super().receive()
 
     async def __aenter__(self) -> Self:
+        if self._group is not None:
+            raise RuntimeError("merge is entered already: `async with` it once, and share it inside")
         self._iterators = [aiter(source) for source in self._sources]
         await self._drive([partial(anext, iterator) for iterator in self._iterators])
         return self

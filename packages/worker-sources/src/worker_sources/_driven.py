@@ -99,8 +99,6 @@ class Driven(MemorySource[T]):
 
     async def _drive(self, pulls: Sequence[Callable[[], Awaitable[T]]]) -> None:
         """Start one task per `pull`: each awaits the next item, `StopAsyncIteration` is its end."""
-        if self._group is not None:
-            raise RuntimeError("the source is entered already: `async with` it once, and share it inside")
         self._line = line = Demand[T]()
         self._items = line.items
         left = len(pulls)

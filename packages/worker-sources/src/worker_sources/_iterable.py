@@ -51,6 +51,7 @@ class IterableSource(Driven[T]):
         self._threaded = threaded
         self._plain: Iterator[T] | None = None  # the pass under way is one of these two
         self._async: AsyncIterator[T] | None = None
+        self._entered = False
         self._one_at_a_time = anyio.Lock(fast_acquire=True)
         self._limiter = anyio.CapacityLimiter(1)  # a blocked iterator must not use up the program's other threads
         if not _is_iterable(items) and not callable(items):
@@ -95,12 +96,15 @@ class IterableSource(Driven[T]):
                 return await self._receive_directly()
 
     def __aiter__(self) -> AsyncIterator[T]:
-        if self._group is None and self._line.closed and not self._is_spent():
+        if not self._entered and self._line.closed and not self._is_spent():
             self._begin()
         return Consumer(self)
 
     async def __aenter__(self) -> Self:
-        if self._group is None and not self._is_spent():
+        if self._entered:
+            raise RuntimeError("the source is entered already: `async with` it once, and share it inside")
+        self._entered = True
+        if not self._is_spent():
             self._begin()
             if self._plain is None or self._threaded:
                 await self._drive([self._pull])
@@ -109,6 +113,7 @@ class IterableSource(Driven[T]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._entered = False
         await super().__aexit__(kind, error, trace)
         await finish(self._plain or self._async)
 

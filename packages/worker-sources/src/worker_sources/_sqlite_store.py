@@ -17,15 +17,22 @@ could take it take nothing else: they run empty, one of them takes it, the other
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
 PUT = """
-INSERT INTO job(queue, body, key, visible_at) VALUES (?, ?, ?, ?)
+INSERT INTO job(queue, visible_at, body, key) VALUES {rows}
 ON CONFLICT(queue, key) WHERE key IS NOT NULL DO NOTHING"""
+
+# Many rows in one statement go in nearly twice as fast as one each: AUTOINCREMENT is then kept once per statement.
+# More than 50 gain nothing, and SQLite before 3.32 allows 999 parameters.
+ROWS = 50
+PUT_ONE = PUT.format(rows="(?1, ?2, ?3, ?4)")
+PUT_ROWS = PUT.format(rows=", ".join(f"(?1, ?2, ?{2 * i + 3}, ?{2 * i + 4})" for i in range(ROWS)))
 
 EXPIRED = """
 SELECT id, attempt, expired FROM job WHERE queue = ? AND owner IS NOT NULL AND visible_at <= ?
@@ -87,15 +94,19 @@ class Store:
     lease: int
     max_attempts: int
 
-    def put(self, jobs: Iterable[tuple[bytes, str | None]], visible_at: int) -> int:
+    def put(self, jobs: Sequence[tuple[bytes, str | None]], visible_at: int) -> int:
         """Add jobs; one whose key is in the queue already is skipped. Returns how many were new."""
         before = self.connection.total_changes
-        self.connection.executemany(PUT, [(self.queue, body, key, visible_at) for body, key in jobs])
+        whole = len(jobs) - len(jobs) % ROWS
+        for start in range(0, whole, ROWS):
+            values = chain.from_iterable(jobs[start : start + ROWS])
+            self.connection.execute(PUT_ROWS, (self.queue, visible_at, *values))
+        self.connection.executemany(PUT_ONE, [(self.queue, visible_at, body, key) for body, key in jobs[whole:]])
         return self.connection.total_changes - before
 
     def put_one(self, body: bytes, key: str | None, visible_at: int) -> int:
         """Add a job, or find the one with this key. Returns its id."""
-        added = self.connection.execute(PUT, (self.queue, body, key, visible_at))
+        added = self.connection.execute(PUT_ONE, (self.queue, visible_at, body, key))
         if added.rowcount and added.lastrowid is not None:
             return added.lastrowid
         found = self.connection.execute("SELECT id FROM job WHERE queue = ? AND key = ?", (self.queue, key))

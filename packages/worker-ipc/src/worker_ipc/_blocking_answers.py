@@ -108,13 +108,19 @@ class Answers:
 
     def look_ahead(self, inbox: deque[Any]) -> None:
         """Remember which requests in the inbox are cancelled further back in it."""
+        if not any(message.__class__ is dict and message.get("method") == _rpc.CANCEL for message in inbox):
+            return
+        waiting: set[object] = set()
         for message in inbox:
-            if message.__class__ is dict and message.get("method") == _rpc.CANCEL:
-                params = message.get("params")
-                id = params.get("id") if params.__class__ is dict else None
-                if id.__class__ in (int, str) and any(_is_request(other, id) for other in inbox):
-                    self._cancelled.add(id)
+            if message.__class__ is not dict or "method" not in message:
+                continue
+            if message["method"] != _rpc.CANCEL:
+                waiting.add(_id(message))
+            elif (id := _id(message.get("params"))) is not None and id in waiting:
+                self._cancelled.add(id)
 
 
-def _is_request(message: Any, id: object) -> bool:
-    return message.__class__ is dict and message.get("id") == id and message.get("method") is not None
+def _id(holder: Any) -> int | str | None:
+    """The id in a request, or in the params of a cancellation, if it can be one of ours."""
+    id = holder.get("id") if holder.__class__ is dict else None
+    return id if id.__class__ in (int, str) else None

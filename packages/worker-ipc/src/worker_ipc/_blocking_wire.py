@@ -76,13 +76,14 @@ class Wire:
         if not data:
             self.end = ChannelClosed("the parent is gone", truncated=self._decoder.pending)
             return
+        size = self._decoder.pending + len(data)
         try:
             messages = self._decoder.feed(data)
         except ProtocolError as error:
             self.end = error
             messages = error.received
         if messages:
-            self._arrived(messages, len(data))
+            self._arrived(messages, size)
 
     def _arrived(self, messages: Sequence[Any], size: int) -> None:
         self._held = size + self.held

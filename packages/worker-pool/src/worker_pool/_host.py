@@ -37,6 +37,7 @@ class Host:
         self._idle_tasks = -1
         self.survives_cancel = False
         self.seats: list[Lane | Port] = []
+        self._expected: set[Lane | Port] = set()  # whose tasks have not begun yet
         self.release: Any = None
         self.is_plain = True
         self._reason = "closed"
@@ -61,6 +62,11 @@ class Host:
                 seat.dismiss()
         if now or not any(seat.load for seat in self.seats):
             self._left.set()
+
+    def arrived(self, seat: Lane | Port) -> None:
+        """The task of a seat has begun: it will ask for work now."""
+        self._expected.discard(seat)
+        self.engine.demand.woke()
 
     def is_fit(self) -> bool:
         """Whether the worker may take another input; if not, it leaves."""
@@ -127,6 +133,9 @@ class Host:
             try:
                 await self._serve()
             finally:
+                for seat in tuple(self._expected):  # cancelled before their first step
+                    self.arrived(seat)
+                    self.engine.demand.part(seat)
                 self.leave("crashed", now=True)
                 self._move_deadline(options.destroy_timeout)
 
@@ -143,6 +152,10 @@ class Host:
         else:
             self.seats = [Lane(self) for _ in range(options.concurrency)]
         self._has_started = True
+        for seat in self.seats:
+            self._expected.add(seat)
+            self.engine.demand.join(seat)
+            self.engine.demand.looking()
         self.engine.started(self, WorkerStarted(self.info, perf_counter() - self._begun))
 
     async def _serve(self) -> None:

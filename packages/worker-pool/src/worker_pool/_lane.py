@@ -109,7 +109,7 @@ class Lane:
         """Run jobs until the worker leaves."""
         current_lane.set(self)
         demand = self.host.engine.demand
-        demand.join(self)
+        self.host.arrived(self)
         try:
             while not self.host.leaving:
                 try:
@@ -132,11 +132,15 @@ class Lane:
                 self.host.leave("in doubt")
 
     async def _run_many(self) -> None:
-        take = self.host.engine.demand.take
-        while not self._halted:
-            job = take() or await self._wait()
-            if job is not None:
+        demand = self.host.engine.demand
+        job = None if self._halted else demand.take()
+        demand.stir()
+        while True:
+            if job is not None:  # even if it was halted meanwhile: a job in hand is run
                 await self._run(job)
+            if self._halted:
+                return
+            job = await self._wait()
 
     async def _wait(self) -> Job | None:
         """Look once more after one turn of the event loop, then sleep until there is work or the worker leaves.

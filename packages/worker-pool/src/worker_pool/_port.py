@@ -135,8 +135,9 @@ class Port:
 
     async def run(self) -> None:
         """Wait for the end of the worker; pump when `pump` had to let others run."""
-        self.host.engine.demand.join(self)
+        self.host.arrived(self)
         self.pump()
+        self.host.engine.demand.stir()
         try:
             while not self.host.leaving:
                 await self._more.wait()

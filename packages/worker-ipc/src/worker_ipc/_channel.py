@@ -9,7 +9,6 @@ from anyio import fail_after
 
 from . import _rpc
 from ._conversation import Conversation
-from ._errors import EncodeError
 from ._events import event
 from ._listeners import Listener, Wait, run_handler
 from ._requests import PendingRequest, cancel
@@ -160,22 +159,16 @@ class Channel:
                 return await self.request(method, params)
         if core.error is not None:
             raise core.closed_error()
-        stream, calls = core.stream, core.calls
-        if stream.writer.busy:
+        writer = core.stream.writer
+        if (writer.watching or writer.senders) and writer.busy:
             core.somebody_waits()
-            await stream.turn()
+            await core.stream.turn()
         waiter = core.loop.waiter()
-        id = calls.open(waiter)
         try:
-            stream.post(_rpc.request(id, method, params))
-        except EncodeError:
-            calls.abandon(id)
-            raise
+            id = core.call(waiter, method, params)
         finally:
-            if stream.writer.waiting:
-                stream.writer.pass_on()
-        if stream.reader.paused:
-            core.somebody_waits()
+            if writer.senders:
+                writer.pass_on()
         try:
             reply = await waiter
         except BaseException:
@@ -202,16 +195,8 @@ class Channel:
         core = self._core
         if core.error is not None:
             raise core.closed_error()
-        stream, calls = core.stream, core.calls
         pending = PendingRequest(core, settle)
-        pending.id = id = calls.open(pending)
-        try:
-            stream.post(_rpc.request(id, method, params))
-        except EncodeError:
-            calls.abandon(id)
-            raise
-        if stream.reader.paused:
-            core.somebody_waits()
+        pending.id = core.call(pending, method, params)
         return pending
 
     async def notify(self, method: str, params: Params = None) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from ._readiness import Loop
+    from ._rpc import Params
     from .codecs import Codec
 
 logger = logging.getLogger("worker_ipc")
@@ -68,7 +69,7 @@ class Core(Ending):
     def received(self, messages: Sequence[Any], size: int) -> None:
         """Route what one read held. Called by the stream."""
         self.received_count += len(messages)
-        mailbox, calls = self.mailbox, self.calls
+        mailbox, settle = self.mailbox, self.calls.settle
         try:
             for message in messages:
                 if message.__class__ is not dict:
@@ -77,8 +78,9 @@ class Core(Ending):
                     if "method" in message:
                         self.answers.request(message, size)
                     else:
-                        _rpc.check_reply(message)
-                        calls.settle(message)
+                        if "result" not in message or "error" in message:
+                            _rpc.check_reply(message)
+                        settle(message)
                 elif "cmd" in message and is_internal(message):
                     if wants_answer(message):  # Node sends nothing more until it has one (wire.md, F.2)
                         self.stream.post(NACK, now=True)
@@ -89,6 +91,23 @@ class Core(Ending):
             return
         if mailbox.full or self.answers.bytes or self.stream.writer.queued:
             self._check_flow()
+
+    # --- a request of ours leaves
+
+    def call(self, waiter: _rpc.Waiter, method: str, params: Params) -> int:
+        """Send a request whose reply will settle `waiter`; return its id. EncodeError: nothing was sent."""
+        stream = self.stream
+        id = self.calls.next_id()
+        if params is None:
+            data = stream.encode({"jsonrpc": "2.0", "id": id, "method": method})
+        else:
+            data = stream.encode({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
+        self.calls.pending[id] = waiter  # before it is written: the reply can't be earlier
+        stream.writer.write(data)
+        stream.sent += 1
+        if stream.reader.paused:
+            self.somebody_waits()
+        return id
 
     # --- flow
 
@@ -103,7 +122,7 @@ class Core(Ending):
 
     def _is_waited_for(self) -> bool:
         """Tell whether anybody here needs a message that is still to come: then reading goes on."""
-        return bool(self.mailbox.waiting or self.calls.pending or self.answers.running or self.stream.writer.waiting)
+        return bool(self.mailbox.waiting or self.calls.pending or self.answers.running or self.stream.writer.senders)
 
     def count_error(self) -> None:
         self.handler_errors += 1

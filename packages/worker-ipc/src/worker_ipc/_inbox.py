@@ -58,9 +58,9 @@ class Inbox(Ending):
             self._bytes += size
             if self._receivers:
                 self._wake()
-        if self._bytes > self._max_queued and self.stream.writer.waiting:
+        if self._bytes > self._max_queued and self.stream.writer.senders:
             self.break_off(Overrun(f"{self._bytes} bytes were received while nobody reads, and a send waits"))
-        elif self.is_full and not self.stream.writer.waiting:
+        elif self.is_full and not self.stream.writer.senders:
             self.stream.reader.pause()
 
     @property

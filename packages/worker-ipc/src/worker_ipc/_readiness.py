@@ -180,14 +180,11 @@ class _TrioWaiter:
         self._done = True
         return self._lowlevel.Abort.SUCCEEDED
 
-    async def _wait(self) -> Any:
+    def __await__(self) -> Generator[Any, Any, Any]:
         if not self._done:
             self._task = self._lowlevel.current_task()
-            await self._lowlevel.wait_task_rescheduled(self._abort)
+            yield from self._lowlevel.wait_task_rescheduled(self._abort).__await__()
         return self._value
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        return self._wait().__await__()
 
 
 class _TrioWatch:

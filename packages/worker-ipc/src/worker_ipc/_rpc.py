@@ -50,19 +50,24 @@ class Calls:
 
     def __init__(self) -> None:
         self._last = 0
-        self.pending: dict[object, Waiter] = {}
+        self.pending: dict[int, Waiter] = {}
         self.late = 0  # replies to nobody: unknown ids, doubled replies, answers after a cancellation
 
     def open(self, waiter: Waiter) -> int:
         """Return a new id, whose reply will be given to `waiter`."""
-        self._last = id = self._last + 1
+        id = self.next_id()
         self.pending[id] = waiter
+        return id
+
+    def next_id(self) -> int:
+        """Return an id that was never used. Whoever writes the request puts its waiter in `pending` before."""
+        self._last = id = self._last + 1
         return id
 
     def settle(self, reply: Message) -> None:
         """Give a reply to the request it belongs to. One that belongs to nobody is counted."""
         id = reply.get("id")
-        waiter = self.pending.pop(id, None) if id.__class__ is int else None  # True == 1 == 1.0, but not here
+        waiter = self.pending.pop(id, None) if isinstance(id, int) and id is not True else None  # True == 1: not here
         if waiter is None or waiter.done():
             self.late += 1
         else:

@@ -42,7 +42,7 @@ class MessageStream(Generic[MessageT]):
     ) -> None:
         self._fd_in, self._fd_out = descriptors
         self._sink = sink
-        self._encode = codec.encode
+        self.encode = codec.encode
         self.reader = Reader(loop, self._fd_in, codec.decoder(max_message), self)
         self.writer = Writer(loop, self._fd_out, write_through=write_through)
         self._write_through = write_through
@@ -76,12 +76,12 @@ class MessageStream(Generic[MessageT]):
 
     def post(self, message: MessageT, *, now: bool = False) -> None:
         """Send without ever waiting. For what is bounded otherwise: requests in flight, replies, cancellations."""
-        self.writer.write(self._encode(message), now=now)
+        self.writer.write(self.encode(message), now)
         self.sent += 1
 
     def send_nowait(self, message: MessageT) -> None:
         """Send, or raise WouldBlock where `send` would wait. Raises ChannelClosed when the peer does not read."""
-        data = self._encode(message)
+        data = self.encode(message)
         if self.writer.broken:
             raise ChannelClosed("the peer does not read any more")
         if self.writer.busy:
@@ -95,13 +95,13 @@ class MessageStream(Generic[MessageT]):
         In a child (`write_through`), it returns when the kernel has all of it. If the peer no longer reads, it returns
         too: look at `writer.broken`.
         """
-        data = self._encode(message)
+        data = self.encode(message)
         writer = self.writer
-        if writer.busy:
+        if (writer.watching or writer.senders) and writer.busy:
             await self.turn()
         writer.write(data)
         self.sent += 1
-        if writer.waiting:
+        if writer.senders:
             writer.pass_on()
         if self._write_through and writer.queued:
             await writer.drained()

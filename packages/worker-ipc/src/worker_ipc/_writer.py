@@ -39,13 +39,13 @@ class Writer:
         "_loop",
         "_pieces",
         "_scheduled",
-        "_senders",
         "_through",
         "_watch",
         "broken",
         "corked",
         "in_step",
         "queued",
+        "senders",
         "watching",
     )
 
@@ -54,7 +54,7 @@ class Writer:
         self._fd = fd
         self._through = write_through
         self._pieces: deque[Buffer] = deque()
-        self._senders: deque[Waiter] = deque()
+        self.senders: deque[Waiter] = deque()  # who waits for its turn
         self._watch = loop.writable(fd, self.flush)
         self._scheduled = False
         self.watching = False  # the kernel took no more: a watch flushes
@@ -63,15 +63,22 @@ class Writer:
         self.corked = False  # set by the reader while it dispatches
         self.broken = False  # nothing can be sent any more: the peer's end is closed, or ours
 
-    def write(self, data: bytes | Sequence[Buffer], *, now: bool = False) -> None:
+    def write(self, data: bytes | Sequence[Buffer], now: bool = False) -> None:
         """Accept the bytes of one message. `now`: they are handed to the kernel before anything else happens."""
         if self.broken:
             return
-        if not self._pieces and not self.corked and (now or self._through or self.in_step) and isinstance(data, bytes):
-            self.in_step = False
-            self._write_first(data)
-            return
-        self._append(data)
+        if isinstance(data, bytes):
+            if (self.in_step or now or self._through) and not self._pieces and not self.corked:
+                self.in_step = False
+                self._write_first(data)
+                return
+            self._pieces.append(data)
+            self.queued += len(data)
+        else:
+            for piece in data:
+                if len(piece):
+                    self._pieces.append(piece)
+                    self.queued += len(piece)
         if self.watching:
             return
         if now or self._through or self.queued > HIGH_WATER:
@@ -92,13 +99,6 @@ class Writer:
             self._pieces.append(memoryview(data)[sent:])
             self.queued = len(data) - sent
             self._start()
-
-    def _append(self, data: bytes | Sequence[Buffer]) -> None:
-        pieces: Sequence[Buffer] = (data,) if isinstance(data, bytes) else data
-        for piece in pieces:
-            if len(piece):
-                self._pieces.append(piece)
-                self.queued += len(piece)
 
     def _tick(self) -> None:
         self._scheduled = False
@@ -124,7 +124,7 @@ class Writer:
             if self.watching:
                 self.watching = False
                 self._watch.stop()
-        if self._senders and self.queued <= HIGH_WATER:
+        if self.senders and self.queued <= HIGH_WATER:
             self._grant()
 
     def _write_some(self) -> int:
@@ -164,35 +164,30 @@ class Writer:
 
     @property
     def busy(self) -> bool:
-        """Tell whether a sender has to wait for its turn."""
-        return self.queued > HIGH_WATER or bool(self._senders)
-
-    @property
-    def waiting(self) -> int:
-        """Count the senders that wait for their turn."""
-        return len(self._senders)
+        """Tell whether a sender has to wait for its turn. Never true unless `watching`, or with `senders`."""
+        return self.queued > HIGH_WATER or bool(self.senders)
 
     async def turn(self) -> None:
         """Wait until there is room, first come, first served. Cancelled, it passes its turn on."""
         waiter = self._loop.waiter()
-        self._senders.append(waiter)
+        self.senders.append(waiter)
         try:
             await waiter
         except BaseException:
-            if waiter in self._senders:
-                self._senders.remove(waiter)
+            if waiter in self.senders:
+                self.senders.remove(waiter)
             else:
                 self.pass_on()
             raise
 
     def pass_on(self) -> None:
         """Let the next sender try, if there is room. Whoever had a turn calls it afterwards."""
-        if self._senders and (self.queued <= HIGH_WATER or self.broken):
+        if self.senders and (self.queued <= HIGH_WATER or self.broken):
             self._grant()
 
     def _grant(self) -> None:
-        while self._senders:
-            waiter = self._senders.popleft()
+        while self.senders:
+            waiter = self.senders.popleft()
             if not waiter.done():
                 waiter.set_result(None)
                 return
@@ -214,7 +209,7 @@ class Writer:
         self._watch.close()
         self._pieces.clear()
         self.queued = 0
-        while self._senders:
+        while self.senders:
             self._grant()
 
 

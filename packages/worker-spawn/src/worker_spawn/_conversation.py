@@ -1,0 +1,64 @@
+"""A worker whose every execute is one conversation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from worker_ipc import EncodeError, RemoteError
+
+from ._worker import Owner, SpawnedWorker
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from contextlib import AbstractContextManager
+
+InputT = TypeVar("InputT")
+ResultT = TypeVar("ResultT")
+
+
+class Conversable(Owner, Protocol):
+    """A channel that can bound a conversation, and tell whether anything was sent in it."""
+
+    @property
+    def sent(self) -> int:
+        """Messages sent so far."""
+        ...
+
+    def conversation(self) -> AbstractContextManager[Any]:
+        """Return a scope that begins clean and leaves nothing registered."""
+        ...
+
+
+class ConversationWorker(SpawnedWorker[InputT, ResultT]):
+    """Runs the user's function once per input, inside a scope that withdraws whatever it registered."""
+
+    def __init__(
+        self,
+        name: str,
+        channel: Conversable,
+        talk: Callable[[Any, InputT], Awaitable[ResultT]],
+        keep_after: tuple[type[Exception], ...],
+    ) -> None:
+        super().__init__(name, channel)
+        self._channel = channel
+        self._talk = talk
+        self._keep_after: tuple[type[Exception], ...] = (RemoteError, *keep_after)
+
+    async def execute(self, input: InputT) -> ResultT:
+        """Hold one conversation about `input`.
+
+        Any end but a result leaves the worker in doubt, except an error of `keep_after`, a `RemoteError` (the peer has
+        answered and is at rest), and an `EncodeError` before anything was sent.
+        """
+        channel = self._channel
+        sent = channel.sent
+        try:
+            with channel.conversation():
+                return await self._talk(channel, input)
+        except BaseException as error:
+            if isinstance(error, self._keep_after) or (isinstance(error, EncodeError) and channel.sent == sent):
+                raise
+            told = self.doubted(error, "execute")
+            if told is error:
+                raise
+            raise told from error

@@ -1,0 +1,165 @@
+"""`function_worker`: a plain Python function, in a child process, is a worker."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, overload
+
+from worker_ipc import ChannelClosed, ChildStream, open_stream
+from worker_ipc.codecs import Codec, JsonLines, Pickled
+
+from . import _journal
+from ._errors import FunctionError, WorkerDied
+from ._function_calls import FunctionCalls
+from ._in_process import InProcessWorker
+from ._withdrawal import withdrawing
+from ._worker import SpawnedWorker, logger
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+InputT = TypeVar("InputT")
+ResultT = TypeVar("ResultT")
+
+Setup: TypeAlias = str | Callable[[], object]
+
+_CHILD = str(Path(__file__).with_name("_function_child.py"))
+
+
+class function_worker(Generic[InputT, ResultT]):  # noqa: N801 - it reads as the function it is used as
+    """A worker that calls one Python function in a child process of its own::
+
+        pool = WorkPool(lambda: function_worker("package.module:function"), max_size=4)
+
+    The child imports the function's module (found on this process's `sys.path`) and never your main script. Inputs
+    that are ready travel together, as many as take about a millisecond; yet a crash costs exactly the one that was
+    executing: what had finished is delivered, what had not begun runs elsewhere.
+
+    Args:
+        function: ``"package.module:name"``, or the function itself, if it can be imported by that name. It takes one
+            input. An async function runs on an event loop that lives as long as the child, one call after another.
+        setup: a function without arguments, named likewise, that each child calls once, before its first input.
+        codec: `JsonLines()`, the default: what JSON holds and nothing else. `Pickled()`: any Python object, arrays
+            without copies; only for functions you trust with this process.
+        in_process: call the function here, without a child: for a debugger. It blocks the event loop.
+        cwd, env, inherit_env, stderr: of the child, as for `worker_ipc.open_child`.
+
+    What the function raises is raised here as `FunctionError` (type, message and traceback as text), and the child
+    takes the next input. What it prints is passed on line by line behind its worker's name; what it logs goes to this
+    process's loggers of the same name.
+
+    Raises FunctionError if the import or `setup` fails, WorkerDied if the child dies.
+    """
+
+    @overload
+    def __init__(
+        self,
+        function: Callable[[InputT], Awaitable[ResultT]],
+        *,
+        setup: Setup | None = None,
+        codec: JsonLines | Pickled | None = None,
+        in_process: bool = False,
+        **options: Any,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        function: Callable[[InputT], ResultT] | str,
+        *,
+        setup: Setup | None = None,
+        codec: JsonLines | Pickled | None = None,
+        in_process: bool = False,
+        **options: Any,
+    ) -> None: ...
+    def __init__(
+        self,
+        function: Callable[[InputT], Any] | str,
+        *,
+        setup: Setup | None = None,
+        codec: JsonLines | Pickled | None = None,
+        in_process: bool = False,
+        **options: Any,
+    ) -> None:
+        unknown = options.keys() - {"cwd", "env", "inherit_env", "stderr"}
+        if unknown:
+            raise TypeError(f"function_worker() got an unexpected keyword argument {min(unknown)!r}")
+        self._target = _name_of(function)
+        self._setup = "" if setup is None else _name_of(setup)
+        self._codec: JsonLines | Pickled = JsonLines() if codec is None else codec
+        self._in_process = in_process
+        self._options = options
+
+    async def __aenter__(self) -> SpawnedWorker[InputT, ResultT]:
+        async with AsyncExitStack() as stack:
+            worker: SpawnedWorker[InputT, ResultT]
+            if self._in_process:
+                worker = InProcessWorker(self._target, self._setup)
+                await worker.start()
+            else:
+                worker = await self._start(stack)
+            self._running = stack.pop_all()
+        return worker
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> Literal[False]:
+        await self._running.aclose()  # not told of your exception: a task group would wrap it
+        return False
+
+    async def _start(self, stack: AsyncExitStack) -> FunctionCalls[InputT, ResultT]:
+        memory = _journal.create()
+        if memory is not None:
+            stack.callback(os.close, memory)
+        command = [sys.executable, _CHILD, self._target]
+        options: dict[str, Any] = self._options | {"env": dict(self._options.get("env") or {}) | self._orders(memory)}
+        codec: Codec[Any] = self._codec
+        stream: ChildStream[Any] = await stack.enter_async_context(
+            open_stream(command, codec, over="channel", **options)
+        )
+        name = self._target.partition(":")[2]
+        try:
+            greeting: Any = await stream.receive()
+        except ChannelClosed as closed:
+            raise WorkerDied.from_closed(name, "init", closed) from closed
+        if "failed" in greeting:
+            raise FunctionError(**greeting["failed"])
+        journal = _journal.Journal(memory) if memory is not None and greeting["ready"] else None
+        if journal is not None:
+            stack.callback(journal.close)
+        worker: FunctionCalls[InputT, ResultT] = FunctionCalls(name, stream, codec, journal)
+        stack.push_async_callback(worker.end)
+        logger.info("worker %s started", worker.id)
+        stream.attach(worker)
+        await stack.enter_async_context(withdrawing(worker))
+        return worker
+
+    def _orders(self, memory: int | None) -> dict[str, str]:
+        """What the child has to know before it can import anything: gone from its environment when it has read it."""
+        return {
+            "WORKER_SPAWN_PATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
+            "WORKER_SPAWN_SETUP": self._setup,
+            "WORKER_SPAWN_CODEC": "pickle" if isinstance(self._codec, Pickled) else "json",
+            "WORKER_SPAWN_JOURNAL": "" if memory is None else _journal.path(memory),
+            "WORKER_SPAWN_LOG_LEVEL": str(logging.getLogger().getEffectiveLevel()),
+        }
+
+
+def _name_of(function: str | Callable[..., object]) -> str:
+    """Return the name by which a child can import `function`, or say why it can't."""
+    if isinstance(function, str):
+        module, colon, path = function.partition(":")
+        if not (module and colon and path):
+            raise ValueError(f"function must be named as 'package.module:function', got {function!r}")
+        return function
+    home: str | None = getattr(function, "__module__", None)
+    name: str | None = getattr(function, "__qualname__", None)
+    if not home or not name or "<" in name:
+        raise ValueError(f"function must be one that a child can import by name, got {function!r}")
+    if home == "__main__":
+        raise ValueError(f"function must be in a module that a child can import, and {name} is in your main script")
+    return f"{home}:{name}"

@@ -1,0 +1,188 @@
+"""The parent's end of a function child: lists of inputs out, one reply for each in, and the account of a death."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections import deque
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import anyio
+
+from worker_ipc import ChannelClosed, ChildStream, EncodeError
+from worker_pool import Failure, NotStarted, Settle, Success
+
+from ._errors import FunctionError
+from ._journal import BEGUN, FROM, TO, WRITTEN, Journal
+from ._worker import SpawnedWorker
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from worker_ipc.codecs import Codec
+
+InputT = TypeVar("InputT")
+ResultT = TypeVar("ResultT")
+
+
+class Calls(Generic[InputT]):
+    """One list of inputs that the child has, answered from the front."""
+
+    __slots__ = ("answered", "inputs", "settle")
+
+    def __init__(self, inputs: Sequence[InputT], settle: Settle) -> None:
+        self.inputs = inputs
+        self.settle = settle
+        self.answered = 0
+
+
+class FunctionCalls(SpawnedWorker[InputT, ResultT]):
+    """Numbers its inputs from 1 in the order of sending; the child answers in that order."""
+
+    batch = 4096  # inputs per message: the pool's measure of time is what bounds it
+    overlaps = False
+
+    def __init__(self, name: str, stream: ChildStream[Any], codec: Codec[Any], journal: Journal | None) -> None:
+        super().__init__(name, stream)
+        self._stream = stream
+        self._codec = codec
+        self._journal = journal
+        self._lists: deque[Calls[InputT]] = deque()
+        self._sent = 0  # inputs
+        self._answered = 0
+        self._withdrawn = range(0)  # numbers that are settled already, and will still be answered with []
+        self.crowded: anyio.Event | None = None  # set when an input waits behind another, see `_withdrawal`
+
+    async def execute(self, input: InputT) -> ResultT:
+        """Call the function with `input` and return its result, or raise FunctionError or WorkerDied."""
+        done = anyio.Event()
+        outcomes: list[Any] = []
+
+        def settle(_: int, outcome: Any) -> None:
+            outcomes.append(outcome)
+            done.set()
+
+        self.submit([input], settle)
+        try:
+            await done.wait()
+        except BaseException:
+            self._in_doubt = True
+            raise
+        (outcome,) = outcomes
+        if isinstance(outcome, NotStarted):
+            raise self.doubted(ChannelClosed("the child is gone", pid=self.pid), "execute")
+        result: ResultT = outcome.unwrap()
+        return result
+
+    def submit(self, inputs: Sequence[InputT], settle: Settle) -> None:
+        """Send `inputs` as one message. One that can't be encoded fails alone."""
+        try:
+            self._stream.post(inputs)
+        except EncodeError as error:
+            if len(inputs) == 1:
+                settle(0, Failure(inputs[0], error))
+                return
+            for index, input in enumerate(inputs):
+                self.submit([input], lambda _, outcome, index=index: settle(index, outcome))  # type: ignore[misc]
+            return
+        except ChannelClosed:  # it died idle, and nothing was written: these inputs have not been touched
+            for index, input in enumerate(inputs):
+                settle(index, NotStarted(input))
+            return
+        self._lists.append(Calls(inputs, settle))
+        self._sent += len(inputs)
+        if self.crowded is not None and self._sent - self._answered > 1:
+            self.crowded.set()
+
+    # --- the stream calls these
+
+    def received(self, replies: Sequence[Any]) -> None:
+        """Settle what the child has answered."""
+        lists = self._lists
+        for reply in replies:
+            if reply.__class__ is dict and "log" in reply:
+                self._log(*reply["log"])
+                continue
+            calls = lists[0]
+            index = calls.answered
+            calls.answered = index + 1
+            if calls.answered == len(calls.inputs):
+                lists.popleft()
+            self._answered += 1
+            input = calls.inputs[index]
+            if reply.__class__ is dict:
+                calls.settle(index, Failure(input, FunctionError(**reply)))
+            elif reply:
+                calls.settle(index, Success(input, reply[0]))
+            elif self._answered not in self._withdrawn:
+                calls.settle(index, NotStarted(input))
+
+    def closed(self, error: ChannelClosed) -> None:
+        """Account for every input that the child had: finished, executing, or not begun."""
+        if self._journal is not None:
+            self._read_the_journal(self._journal)
+        begun = self._answered + 1 if self._journal is None else self._journal.words[BEGUN]
+        told = self.doubted(error, "execute")
+        told.__cause__ = error if told is not error else None
+        while self._lists:
+            calls = self._lists.popleft()
+            for index in range(calls.answered, len(calls.inputs)):
+                self._answered += 1
+                if self._answered <= begun:
+                    calls.settle(index, Failure(calls.inputs[index], told))  # type: ignore[arg-type]
+                elif self._answered not in self._withdrawn:
+                    calls.settle(index, NotStarted(calls.inputs[index]))
+
+    def _read_the_journal(self, journal: Journal) -> None:
+        """Take the replies that the child had finished and not written, and only those."""
+        replies = self._codec.decoder(sys.maxsize).feed(journal.held())
+        skip = self._answered - journal.words[WRITTEN]  # written, and then noted as such too late
+        answers = [reply for reply in replies if not (reply.__class__ is dict and "log" in reply)]
+        if skip >= 0:
+            self.received(answers[skip:])
+
+    def _log(self, name: str, level: int, text: str) -> None:
+        logging.getLogger(name).log(level, "[%s] %s", self.id, printable(text), extra={"worker": self.id})
+
+    # --- taking back what has not begun
+
+    @property
+    def answered(self) -> int:
+        """Inputs that the child has answered."""
+        return self._answered
+
+    @property
+    def crowd(self) -> int:
+        """Inputs that the child has, the executing one included; 0 while it has withdrawn ones to answer."""
+        return 0 if self._answered + 1 in self._withdrawn else self._sent - self._answered
+
+    def withdraw(self) -> None:
+        """Tell the child to begin nothing more of what it has now. `settle_withdrawn` must follow, a little later."""
+        if self._journal is not None:
+            self._journal.words[TO] = self._sent
+            self._journal.words[FROM] = self._journal.words[BEGUN]
+
+    def settle_withdrawn(self) -> None:
+        """Settle what is certain not to have begun, so that it can run elsewhere.
+
+        The child notes an input as begun *before* it looks at the range, and we set the range before we look at the
+        note. What it has not noted by now, it will find withdrawn. What it has noted, it will answer either way.
+        """
+        if self._journal is None or not self._owner.active:
+            return
+        begun = max(self._journal.words[BEGUN], self._answered)
+        self._withdrawn = range(begun + 1, self._journal.words[TO] + 1)
+        untouched: list[tuple[Calls[InputT], int]] = []
+        number = self._answered
+        for calls in self._lists:
+            for index in range(calls.answered, len(calls.inputs)):
+                number += 1
+                if number in self._withdrawn:
+                    untouched.append((calls, index))
+        for calls, index in untouched:
+            calls.settle(index, NotStarted(calls.inputs[index]))
+
+
+def printable(text: str) -> str:
+    """Escape what a terminal would obey: a log shows what a child says, it does not do it."""
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)

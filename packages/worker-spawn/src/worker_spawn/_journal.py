@@ -1,0 +1,75 @@
+"""What a function child is doing right now, in memory that outlives it.
+
+A child that answers many inputs with one write would, if it died, take finished results with it, and nobody could
+say which input had killed it. So it notes both in a small shared memory first: the number of the input it has
+begun, and the replies it has not written to the channel yet. The parent reads the notes only after a death, or to
+take back inputs that have not begun. There is no lock: each word has one writer.
+
+    word      written by   meaning
+    BEGUN     child        how many inputs it has begun; set before it looks at the withdrawn range
+    WRITTEN   child        how many replies the channel has been given
+    HELD      child        bytes of whole replies after WRITTEN that wait in the buffer below
+    FROM, TO  parent       inputs numbered FROM < n <= TO are withdrawn: the child answers them with SKIPPED
+
+The memory has no name. The child finds it by the parent's descriptor (``/proc/<pid>/fd/<n>``), maps it and closes it,
+so nothing is left to inherit. Where that is not possible there is no journal, and the child writes each reply
+through instead: slower, and as exact about what finished.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+
+BEGUN, WRITTEN, HELD, FROM, TO = range(5)
+HEADER = 64
+SIZE = 64 * 1024  # one read of the channel; larger replies are written through
+
+
+class Journal:
+    """The notes, as `words`, and the waiting replies, as `buffer`."""
+
+    def __init__(self, fd: int) -> None:
+        self._map = mmap.mmap(fd, HEADER + SIZE)
+        memory = memoryview(self._map)
+        self.words = memory[:HEADER].cast("Q")
+        self.buffer = memory[HEADER:]
+
+    def held(self) -> bytes:
+        """Return the replies that the child finished and did not get to write."""
+        return bytes(self.buffer[: self.words[HELD]])
+
+    def close(self) -> None:
+        """Unmap the memory. Idempotent."""
+        self.words.release()
+        self.buffer.release()
+        self._map.close()
+
+
+def create() -> int | None:
+    """Return a descriptor of new anonymous memory, or None where the system has none that a child could find."""
+    if not hasattr(os, "memfd_create") or not os.path.exists(f"/proc/{os.getpid()}/fd"):
+        return None
+    try:
+        fd = os.memfd_create("worker-journal", os.MFD_CLOEXEC)
+    except OSError:
+        return None
+    os.ftruncate(fd, HEADER + SIZE)
+    return fd
+
+
+def path(fd: int) -> str:
+    """Return where a child of this process finds the memory behind `fd`."""
+    return f"/proc/{os.getpid()}/fd/{fd}"
+
+
+def attach(where: str) -> Journal | None:
+    """Map the parent's memory in the child; None if it can't be reached (another namespace, a hardened kernel)."""
+    try:
+        fd = os.open(where, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return Journal(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,43 @@
+"""No input waits behind a slow one while another worker is idle: what has not begun is taken back.
+
+A child answers its inputs one after another. They are sent ahead only as long as they are quick, but the next one
+may not be. So while more than one is at a child, somebody looks every `TICK` whether it still makes progress.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from ._function_calls import FunctionCalls
+
+TICK = 0.01  # seconds: ten times the work that is sent ahead, a tenth of what a person notices
+SETTLE = 0.001  # seconds: an age for a processor's store buffer, which is all that has to drain
+
+
+@asynccontextmanager
+async def withdrawing(worker: FunctionCalls[Any, Any]) -> AsyncGenerator[None, None]:
+    """Watch `worker` while the block runs."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_watch, worker)
+        yield
+        tasks.cancel_scope.cancel()
+
+
+async def _watch(worker: FunctionCalls[Any, Any]) -> None:
+    while True:
+        worker.crowded = anyio.Event()
+        await worker.crowded.wait()
+        worker.crowded = None
+        while worker.crowd > 1:
+            before = worker.answered
+            await anyio.sleep(TICK)
+            if worker.answered == before and worker.crowd > 1:
+                worker.withdraw()
+                await anyio.sleep(SETTLE)
+                worker.settle_withdrawn()

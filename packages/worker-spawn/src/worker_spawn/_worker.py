@@ -1,0 +1,112 @@
+"""What every worker with a child process has in common: who it is, whether it may be used again, how it ends."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from worker_ipc import ChannelClosed, Overrun, ProtocolError
+
+from ._errors import Phase, WorkerDied
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+logger = logging.getLogger("worker_spawn")
+
+InputT = TypeVar("InputT")
+ResultT = TypeVar("ResultT")
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_DOUBT_GRACE = 0.1  # seconds: a worker in doubt is not asked to leave, and meanwhile it holds a place in its pool
+
+
+class Owner(Protocol):
+    """What owns a child process: `ParentChannel` and `ChildStream` do."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        ...
+
+    @property
+    def active(self) -> bool:
+        """False once nothing more can be sent or awaited."""
+        ...
+
+    async def destroy(self, grace: float = ...) -> None:
+        """End it."""
+        ...
+
+
+class SpawnedWorker(Generic[InputT, ResultT]):
+    """A running child process as a worker. Made by `spawned_worker` and `function_worker`, not by hand.
+
+    `id` names it in outcomes and logs; `pid` is its process. `active` is False once it must be replaced: the child is
+    gone, or its state is in doubt. `rss` is its resident memory in bytes, for `WorkPool(retire=...)`.
+    """
+
+    id: str
+    pid: int
+
+    def __init__(self, name: str, owner: Owner) -> None:
+        self.pid = owner.pid
+        self.id = f"{name} [{owner.pid}]"
+        self._name = name
+        self._owner = owner
+        self._in_doubt = False
+
+    def __repr__(self) -> str:
+        state = "in doubt" if self._in_doubt else "active" if self.active else "ended"
+        return f"<worker {self.id}, {state}>"
+
+    @property
+    def active(self) -> bool:
+        """False: replace me."""
+        return not self._in_doubt and self._owner.active
+
+    @property
+    def rss(self) -> int:
+        """Resident memory of the child in bytes, without its own children; 0 if that can't be read."""
+        try:
+            with open(f"/proc/{self.pid}/statm", "rb") as statm:
+                return int(statm.read().split()[1]) * _PAGE
+        except (OSError, IndexError):
+            return 0
+
+    async def execute(self, input: InputT) -> ResultT:
+        """Hand one input to the child and return its result.
+
+        Raises WorkerDied if the child dies first. Cancellation leaves the worker in doubt: it must be replaced.
+        """
+        raise NotImplementedError
+
+    def doubted(self, error: BaseException, phase: Phase) -> BaseException:
+        """Put this worker in doubt because of `error`; return what to raise: a closed channel is told as a death."""
+        self._in_doubt = True
+        if isinstance(error, ChannelClosed) and not isinstance(error, (ProtocolError, Overrun)):
+            return WorkerDied.from_closed(self._name, phase, error)
+        return error
+
+    async def call_hook(self, phase: Phase, hook: Callable[[Any], Awaitable[object]], channel: Any) -> None:
+        """Await one of the user's hooks. If it fails, this worker is in doubt."""
+        try:
+            await hook(channel)
+        except BaseException as error:
+            told = self.doubted(error, phase)
+            if told is error:
+                raise
+            raise told from error
+
+    def add_release(self, hook: Callable[[Any], Awaitable[object]], channel: Any) -> None:
+        """Have a `release` from now on: a pool calls one where it finds one, and looking is cheaper than calling."""
+        self.release = lambda: self.call_hook("release", hook, channel)
+
+    async def end(self) -> None:
+        """End the child: a healthy one is asked to leave, one in doubt is killed soon. Idempotent."""
+        if self._in_doubt:
+            await self._owner.destroy(grace=_DOUBT_GRACE)
+        else:
+            await self._owner.destroy()
+        logger.info("worker %s ended", self.id)

@@ -92,8 +92,6 @@ class Channel:
         core = self._core
         message = event(type, data)
         stream = core.stream
-        if core.mailbox.full:
-            core.somebody_waits()  # a blocked send keeps the reader going, on either end
         await stream.send(message)
         if stream.writer.broken:
             await core.raise_when_settled()
@@ -134,6 +132,8 @@ class Channel:
         handler that runs when it is removed runs to its end.
         """
         core = self._core
+        if core.error is not None and not core.mailbox.kept.count:
+            raise core.closed_error()
         listener = self.listen(type)
         core.group.start_soon(run_handler, listener, handler, core.count_error, name=f"worker_ipc handler {type}")
         return listener.close
@@ -161,7 +161,6 @@ class Channel:
             raise core.closed_error()
         writer = core.stream.writer
         if (writer.watching or writer.senders) and writer.busy:
-            core.somebody_waits()
             await core.stream.turn()
         waiter = core.loop.waiter()
         try:
@@ -202,8 +201,6 @@ class Channel:
     async def notify(self, method: str, params: Params = None) -> None:
         """Call a function of the peer without an answer. Waits and raises as `send` does."""
         core = self._core
-        if core.mailbox.full:
-            core.somebody_waits()
         await core.stream.send(_rpc.notification(method, params))
         if core.stream.writer.broken:
             await core.raise_when_settled()

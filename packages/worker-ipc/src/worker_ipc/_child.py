@@ -12,6 +12,7 @@ from ._channel import Channel
 from ._core import Core
 from ._errors import ChannelClosed
 from ._group import bare_task_group
+from ._interrupts import ignore_interrupts
 from ._readiness import current_loop
 from ._stream import MAX_MESSAGE
 from ._watchdog import watch_parent
@@ -33,6 +34,7 @@ class Parent:
 
     def __init__(self) -> None:
         self.body = CancelScope()
+        self.is_gone = False
 
     def left(self, ending: Ending, truncated: int) -> None:
         """End of file: the parent closed the channel, or died."""
@@ -41,6 +43,7 @@ class Parent:
     def broke_off(self, ending: Ending, error: ChannelClosed) -> None:
         """Whatever the parent did, there is no other one: the child ends."""
         if ending.error is None:
+            self.is_gone = True
             ending.settle(error)
             ending.group.start_soon(self._leave, name="worker_ipc leave")
 
@@ -67,8 +70,9 @@ async def open_parent(
     From here on the two variables that announced the channel are gone from `os.environ`, and no process started here
     inherits it. Leaving waits until what was sent is in the kernel's hands.
 
-    The child ends with its parent: iterations end, other waits raise ChannelClosed, and what has not left the block
-    5 seconds later is cancelled; a child that hangs outside the event loop is killed when the parent process is dead.
+    The child ends with its parent: iterations end, other waits raise ChannelClosed, which does not come out of the
+    block then; what has not left it 5 seconds later is cancelled; a child that hangs outside the event loop is killed
+    when the parent process is dead. Ctrl-C is the parent's: SIGINT is ignored where this process shares its group.
 
     Args:
         codec: None is `JsonLines()`; both ends must use the same.
@@ -85,6 +89,7 @@ async def open_parent(
 
         codec = JsonLines()
     watch_parent(fd)
+    restore_interrupts = ignore_interrupts()
     async with bare_task_group() as group:
         parent = Parent()
         core = Core(
@@ -101,9 +106,11 @@ async def open_parent(
         try:
             with parent.body:
                 yield ChildChannel(core)
-            await core.stream.writer.drained()
-        except BaseException:
+            await core.stream.drained()
+        except BaseException as error:
             await flush_within(core.stream.writer, 1.0)
-            raise
+            if error.__class__ is not ChannelClosed or not parent.is_gone:
+                raise
         finally:
             core.settle(ChannelClosed("the channel was closed on this side"))
+            restore_interrupts()

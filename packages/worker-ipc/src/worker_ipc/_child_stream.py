@@ -47,9 +47,7 @@ class ChildStream(OwnsChild, Generic[MessageT]):
         Cancelled while waiting, nothing was sent; never is half a message. Raises EncodeError (nothing was sent), or
         ChannelClosed if the child is gone or does not read its input any more.
         """
-        inbox = self._inbox
-        inbox.somebody_waits()  # a blocked send keeps the reader going
-        await inbox.stream.send(message)
+        await self._inbox.stream.send(message)
         self._check_sent()
 
     def send_nowait(self, message: MessageT) -> None:
@@ -73,7 +71,7 @@ class ChildStream(OwnsChild, Generic[MessageT]):
         stream = self._inbox.stream
         if not stream.is_pair:
             raise RuntimeError("a channel has one end for both directions: to close it, leave the block")
-        await stream.writer.drained()
+        await stream.drained()
         stream.close_output()
 
     async def receive(self) -> MessageT:

@@ -41,10 +41,12 @@ class Ending:
 
     def ended(self, error: Exception | None) -> None:
         """No more messages come. The stream calls this."""
-        if isinstance(error, ProtocolError):
+        if error is None or isinstance(error, OSError):
+            self.peer.left(self, self.stream.reader.pending)
+        elif isinstance(error, ProtocolError):
             self.break_off(error)
         else:
-            self.peer.left(self, self.stream.reader.pending)
+            self.break_off(ChannelClosed(f"what was received could not be handled: {error!r}"))
 
     def break_off(self, error: ChannelClosed) -> None:
         """End it because of what the peer did."""

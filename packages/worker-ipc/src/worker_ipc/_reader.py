@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
     from ._readiness import Loop
     from .codecs import Decoder
+
+logger = logging.getLogger("worker_ipc")
 
 CHUNK = 64 * 1024
 """Bytes per read. Measured best for small messages (performance.md, finding 3), and a fair share for a flood."""
@@ -30,7 +33,7 @@ class Sink(Protocol):
         """Take messages of `size` bytes each, on average. Never raises."""
 
     def ended(self, error: Exception | None, /) -> None:
-        """No more messages come: end of file (None), a broken descriptor, or ProtocolError. Called once."""
+        """No more messages come: end of file (None), OSError, ProtocolError, or a bug. Called once."""
 
 
 class Reader:
@@ -90,7 +93,19 @@ class Reader:
         self._read()
 
     def _read(self) -> int:
-        """Read once. Returns the number of bytes; 0 when there is nothing now, or never again."""
+        """Read once. Returns the number of bytes; 0 when there is nothing now, or never again. Never raises.
+
+        What is not foreseen (a codec of the user's that fails, a bug here) ends the channel: logged and swallowed, it
+        would have lost messages, and left who waits for them waiting for ever.
+        """
+        try:
+            return self._read_once()
+        except Exception as error:
+            logger.exception("what was received could not be handled: the channel is ended")
+            self._finish(error)
+            return 0
+
+    def _read_once(self) -> int:
         try:
             count = os.readv(self._fd, (self._buffer,))
         except BlockingIOError:
@@ -117,7 +132,7 @@ class Reader:
         if self.done:
             return
         self.stop()
-        if not isinstance(error, ProtocolError):
+        if error is None or isinstance(error, OSError):
             messages = self._decoder.eof()
             if messages:
                 self._sink.received(messages, self._decoder.pending + OBJECT)

@@ -44,7 +44,7 @@ class MessageStream(Generic[MessageT]):
         self._sink = sink
         self.encode = codec.encode
         self.reader = Reader(loop, self._fd_in, codec.decoder(max_message), self)
-        self.writer = Writer(loop, self._fd_out, write_through=write_through)
+        self.writer = Writer(loop, self._fd_out, self._sending_failed, write_through=write_through)
         self._write_through = write_through
         self.sent = 0  # messages
         self.closed = False
@@ -104,14 +104,29 @@ class MessageStream(Generic[MessageT]):
         if writer.senders:
             writer.pass_on()
         if self._write_through and writer.queued:
-            await writer.drained()
+            await self.drained()
 
     async def turn(self) -> None:
-        """Wait until there is room to send, first come, first served. Whoever had a turn calls `writer.pass_on`."""
+        """Wait until there is room to send, first come, first served. Whoever had a turn calls `writer.pass_on`.
+
+        Reading goes on meanwhile, paused or not: the peer may be waiting for us to read before it reads itself.
+        """
         writer = self.writer
+        self.reader.resume()
         await writer.turn()
         while writer.queued > HIGH_WATER and not writer.broken:
             await writer.turn()
+
+    async def drained(self) -> None:
+        """Wait until the kernel has everything that was sent, or the peer is gone. Reading goes on meanwhile."""
+        self.reader.resume()
+        await self.writer.drained()
+
+    def _sending_failed(self) -> None:
+        # A socket whose other end does not read is closed, or as good as (there is no half-open state on this wire):
+        # what had been sent before is here already. A program may close its stdin, and go on writing.
+        if not self.is_pair:
+            self.reader.drain()
 
     # --- the end
 

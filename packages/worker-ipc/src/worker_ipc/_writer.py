@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from anyio import move_on_after
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ._readiness import Loop, Waiter
     from .codecs import Buffer
@@ -32,11 +32,12 @@ _MAX_VECTOR = 512  # half of Linux's IOV_MAX
 
 
 class Writer:
-    """Owns the writing of one descriptor, not the descriptor."""
+    """Owns the writing of one descriptor, not the descriptor. `on_broken` is called when the peer reads no more."""
 
     __slots__ = (
         "_fd",
         "_loop",
+        "_on_broken",
         "_pieces",
         "_scheduled",
         "_through",
@@ -49,9 +50,10 @@ class Writer:
         "watching",
     )
 
-    def __init__(self, loop: Loop, fd: int, *, write_through: bool) -> None:
+    def __init__(self, loop: Loop, fd: int, on_broken: Callable[[], None], *, write_through: bool) -> None:
         self._loop = loop
         self._fd = fd
+        self._on_broken = on_broken
         self._through = write_through
         self._pieces: deque[Buffer] = deque()
         self.senders: deque[Waiter] = deque()  # who waits for its turn
@@ -92,8 +94,8 @@ class Writer:
             sent = os.write(self._fd, data)
         except BlockingIOError:
             sent = 0
-        except OSError:  # EPIPE, ECONNRESET: the peer does not read any more
-            self.stop()
+        except OSError:
+            self._break()
             return
         if sent != len(data):
             self._pieces.append(memoryview(data)[sent:])
@@ -113,7 +115,7 @@ class Writer:
             except BlockingIOError:
                 sent = 0
             except OSError:
-                self.stop()
+                self._break()
                 return
             self.queued -= sent
             if not self._advance(sent):
@@ -199,6 +201,11 @@ class Writer:
             self.pass_on()
 
     # --- the end
+
+    def _break(self) -> None:
+        # EPIPE, ECONNRESET: the peer does not read any more.
+        self.stop()
+        self._loop.soon(self._on_broken)
 
     def stop(self) -> None:
         """Send nothing more; wake every sender. The descriptor may be closed after that."""

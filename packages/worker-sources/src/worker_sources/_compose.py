@@ -14,16 +14,15 @@ from __future__ import annotations
 import inspect
 import math
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
 import anyio
 
-from ._driven import Driven, finish
+from ._driven import Driven
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Self
 
 T = TypeVar("T")
@@ -104,12 +103,8 @@ class Merged(Driven[T]):
         await self._drive([partial(anext, iterator) for iterator in self._iterators])
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await super().__aexit__(kind, error, trace)
-        for iterator in self._iterators:
-            await finish(iterator)
+    def _driven(self) -> Iterable[object]:
+        return self._iterators
 
 
 class _Piece(Generic[T, R], AsyncIterator[R]):

@@ -18,7 +18,7 @@ from ._line import Line
 from ._memory import MemorySource
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -122,11 +122,19 @@ class Driven(MemorySource[T]):
         """Stop driving. Consumers that still wait get `SourceClosed`; what was taken ahead is dropped."""
         self._line.close(SourceClosed("the source was left"))
         self._items.clear()
-        if self._group is not None:
-            group, self._group = self._group, None
-            group.cancel_scope.cancel()
-            # Told of no error, the group makes no exception group: the error of the block leaves bare, through us.
-            await group.__aexit__(None, None, None)
+        group, self._group = self._group, None
+        try:
+            if group is not None:
+                group.cancel_scope.cancel()
+                # Told of no error, the group makes no exception group: that of the block leaves bare, through us.
+                await group.__aexit__(None, None, None)
+        finally:  # a cancellation from outside comes out of the group
+            for iterator in self._driven():
+                await finish(iterator)
+
+    def _driven(self) -> Iterable[object]:
+        """Return the iterators that nobody will ask again once this is left."""
+        raise NotImplementedError
 
 
 async def finish(iterator: Any) -> None:

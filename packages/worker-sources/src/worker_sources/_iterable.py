@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 import anyio
 from anyio import to_thread
 
-from ._driven import Consumer, Driven, finish
+from ._driven import Consumer, Driven
 from ._errors import SourceClosed
 from ._line import Line
 
@@ -115,7 +115,9 @@ class IterableSource(Driven[T]):
     ) -> None:
         self._entered = False
         await super().__aexit__(kind, error, trace)
-        await finish(self._plain or self._async)
+
+    def _driven(self) -> Iterable[object]:
+        return (self._plain or self._async,)
 
     @property
     def _started(self) -> bool:

@@ -17,7 +17,8 @@ R = TypeVar("R")
 
 LIST = "SELECT id, body, attempt, reason, died_at FROM dead WHERE queue = ? AND id > ? ORDER BY id LIMIT ?"
 REQUEUE = """
-INSERT INTO job(id, queue, body, key, visible_at) SELECT id, queue, body, key, ? FROM dead WHERE id = ? AND queue = ?
+INSERT INTO job(id, queue, body, key, claims, visible_at)
+SELECT id, queue, body, key, claims, ? FROM dead WHERE id = ? AND queue = ?
 ON CONFLICT(queue, key) WHERE key IS NOT NULL DO NOTHING"""
 PURGE = "DELETE FROM dead WHERE id = ? AND queue = ?"
 

@@ -24,8 +24,8 @@ MAGIC = b"SQLite format 3\0"
 
 # AUTOINCREMENT, because an id is the user's idempotency key: it must never be given to another job.
 # `visible_at` is in milliseconds since the epoch, the one clock that all processes share. A job is ready when it has
-# passed; while the job is leased it is the end of the lease. `claims` counts every claim and never goes back: with
-# the owner it fences out whoever lost the lease. `expired` counts the leases that ran out, `suspect` is set when that
+# passed; while the job is leased it is the end of the lease. `claims` counts every claim and never goes back, not
+# even through the dead letters: with the owner it fences out whoever lost the lease. `expired` counts the leases that ran out, `suspect` is set when that
 # happened so often that the job must run alone.
 SCHEMA = f"""
 CREATE TABLE job(
@@ -38,7 +38,7 @@ CREATE INDEX job_suspect ON job(queue, visible_at) WHERE suspect;
 CREATE UNIQUE INDEX job_key ON job(queue, key) WHERE key IS NOT NULL;
 CREATE TABLE dead(
   id INTEGER PRIMARY KEY, queue TEXT NOT NULL, body BLOB NOT NULL, key TEXT,
-  attempt INTEGER NOT NULL, reason TEXT NOT NULL, died_at INTEGER NOT NULL);
+  attempt INTEGER NOT NULL, claims INTEGER NOT NULL, reason TEXT NOT NULL, died_at INTEGER NOT NULL);
 CREATE INDEX dead_queue ON dead(queue, id);
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {SCHEMA_VERSION};

@@ -62,7 +62,7 @@ ACK = "DELETE FROM job" + FENCE
 RENEW = "UPDATE job SET visible_at = ?" + FENCE
 NACK = "UPDATE job SET owner = NULL, visible_at = ?" + FENCE
 HAND_BACK = "UPDATE job SET owner = NULL, visible_at = 0, attempt = attempt - 1" + FENCE
-BURY = "INSERT INTO dead SELECT id, queue, body, key, attempt, ?, ? FROM job"
+BURY = "INSERT INTO dead SELECT id, queue, body, key, attempt, claims, ?, ? FROM job"
 DUE = "SELECT visible_at FROM job WHERE queue = ? ORDER BY visible_at LIMIT 1"
 
 DIED = "the process that held it died, for the {}. time"

@@ -274,6 +274,8 @@ class Engine:
         self._drop_all(error)
 
     def _drop_all(self, error: PoolBroken | None) -> None:
+        for feed in self.feeds:
+            feed.error = feed.error or error
         for job in self.demand.close():
             job.feed.withdrawn(job)
         for feed in tuple(self.feeds):

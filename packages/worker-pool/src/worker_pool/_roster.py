@@ -88,6 +88,7 @@ class Roster:
         """A worker is ready."""
         self.phases[worker] = Phase.ALIVE
         self.failures = 0
+        self.fill()
 
     def start_failed(self, worker: Hashable, error: BaseException) -> None:
         """A worker could not be started. Nothing is started until `rested`."""

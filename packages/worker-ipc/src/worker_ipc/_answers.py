@@ -41,9 +41,9 @@ class Answers:
         self._held: list[tuple[Message, int]] = []
         self._functions: dict[str, Callable[..., Any]] = {}
         self._running: dict[object, CancelScope] = {}
-        self.errors = 0  # functions and notification handlers that raised
-        self.unknown = 0  # notifications that nobody handles
-        self.bytes = 0  # of the requests that are being answered or held
+        self.errors: int = 0  # functions and notification handlers that raised
+        self.unknown: int = 0  # notifications that nobody handles
+        self.bytes: int = 0  # of the requests that are being answered or held
 
     @property
     def running(self) -> int:

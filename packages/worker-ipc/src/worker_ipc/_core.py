@@ -62,7 +62,8 @@ class Core(Ending):
         self.answers = Answers(self.stream, group, patient=is_child, limit=mailbox)
         self._max_queued = max(MAX_QUEUED, max_message)
         self.registered: list[Callable[[], None]] | None = None
-        self.received_count = self.handler_errors = 0
+        self.received_count: int = 0
+        self.handler_errors: int = 0
 
     # --- a message arrives
 

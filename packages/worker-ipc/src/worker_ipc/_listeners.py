@@ -11,15 +11,16 @@ import inspect
 import logging
 from typing import TYPE_CHECKING, Any, final
 
+from ._claims import DELIVERED, FAILED, WAITING
 from ._errors import ChannelClosed
-from ._mailbox import DELIVERED, FAILED, TAKEN, WAITING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from typing import Self
 
+    from ._claims import Claim, Subscription
     from ._core import Core
-    from ._mailbox import Claim, Message, Subscription
+    from ._mailbox import Message
 
 logger = logging.getLogger("worker_ipc")
 
@@ -49,9 +50,8 @@ class Wait:
             except BaseException:
                 self.cancel()
                 raise
-        if claim.state == DELIVERED and claim.message is not None:
-            message, claim.message, claim.state = claim.message, None, TAKEN
-            return message
+        if claim.state == DELIVERED:
+            return claim.take()
         if claim.state == FAILED:
             raise self._core.closed_error()
         raise RuntimeError("this wait was taken or withdrawn already; call listen_once() for each message")

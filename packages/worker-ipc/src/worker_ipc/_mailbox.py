@@ -4,82 +4,24 @@ A message goes to the oldest `Claim` for its type (a claim is one wait for one m
 to it. What nobody took is kept, within bounds, for whoever asks next; when the bounds are reached the newest is
 dropped and counted. ``None`` as a type means any.
 
-    claim:    waiting -> delivered -> taken
-                 |           `------> withdrawn (cancelled in the instant of delivery: the message goes to the next)
-                 |-> withdrawn
-                 `-> failed (the channel ended)
-
-A task that waits has put a waiter there (see `_readiness`), which is settled when there is something to see.
-`worker_ipc.blocking` uses this module too, without waiters; so it imports nothing at run time.
+`worker_ipc.blocking` uses this module too, so it imports nothing at run time.
 """
 
 from __future__ import annotations
 
 from collections import deque
 
+from ._claims import DELIVERED, FAILED, TAKEN, WAITING, WITHDRAWN, Claim, Copies, Subscription
 from ._shelf import Shelf
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Any, Protocol, TypeAlias
 
-    Message: TypeAlias = dict[str, Any]
-
-    class Waiter(Protocol):
-        """What wakes a task; the whole of it is in `_readiness`."""
-
-        def done(self) -> bool: ...
-        def set_result(self, value: None, /) -> None: ...
-
+    from ._shelf import Message as Message
 
 MAX_MESSAGES = 1000
 MAX_BYTES = 16 * 2**20
-
-WAITING, DELIVERED, TAKEN, WITHDRAWN, FAILED = range(5)
-
-
-class Claim:
-    """One wait for one message."""
-
-    __slots__ = ("message", "order", "shared", "size", "state", "type", "waiter")
-
-    def __init__(self, type: str | None, order: int) -> None:
-        self.type = type
-        self.order = order
-        self.state = WAITING
-        self.message: Message | None = None
-        self.size = 0
-        self.shared = False  # a subscription has this message too
-        self.waiter: Waiter | None = None
-
-    def wake(self) -> None:
-        """Let its task look."""
-        if self.waiter is not None and not self.waiter.done():
-            self.waiter.set_result(None)
-
-
-class Subscription:
-    """A queue of all messages of one type, from now on and from what is kept."""
-
-    __slots__ = ("bytes", "closed", "full", "order", "queue", "type", "waiters")
-
-    def __init__(self, type: str | None, order: int) -> None:
-        self.type = type
-        self.order = order
-        self.queue: deque[tuple[Message, int, bool]] = deque()  # message, size, shared with another listener
-        self.bytes = 0
-        self.full = False
-        self.closed = False
-        self.waiters: deque[Waiter] = deque()
-
-    def wake(self) -> None:
-        """Let the task that has waited longest look."""
-        while self.waiters:
-            waiter = self.waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                return
 
 
 class Mailbox:
@@ -88,9 +30,9 @@ class Mailbox:
     def __init__(self, max_messages: int = MAX_MESSAGES, max_bytes: int = MAX_BYTES) -> None:
         self.max_messages = max_messages
         self.max_bytes = max_bytes
-        self.kept = Shelf(max_messages, max_bytes)  # what nobody claimed
-        self.queued_bytes = 0  # in all subscriptions
-        self.full = 0  # subscriptions that are full
+        self.kept: Shelf = Shelf(max_messages, max_bytes)  # what nobody claimed
+        self.queued_bytes: int = 0  # in all subscriptions
+        self.full: int = 0  # subscriptions that are full
         self.ended = False
         self.on_room: Callable[[], None] = _nothing
         self._order = 0
@@ -104,23 +46,25 @@ class Mailbox:
         kind = message.get("type")
         if kind.__class__ is not str:  # a Node program may send objects without a type: only `None` matches them
             kind = None
-        shared = False
         if self._subscriptions:
-            shared = self._publish(kind, message, size)
+            return self._publish(kind, message, size)
         claim = self._oldest_claim(kind) if self._claims else None
-        if claim is not None:
-            claim.shared = shared
-            self._deliver(claim, message, size)
-            return True
-        return shared or self.kept.put(kind, message, size)
+        if claim is None:
+            return self.kept.put(kind, message, size)
+        self._deliver(claim, message, size, None)
+        return True
 
     def _publish(self, kind: str | None, message: Message, size: int) -> bool:
-        targets = self._subscriptions.get(kind, ())
-        if kind is not None and None in self._subscriptions:
-            targets = [*targets, *self._subscriptions[None]]
-        shared = len(targets) > 1 or bool(self._claims and self._oldest_claim(kind, remove=False))
-        for target in tuple(targets):
-            target.queue.append((message, size, shared))
+        targets = list(self._subscriptions.get(kind, ()))
+        if kind is not None:
+            targets += self._subscriptions.get(None, ())
+        claim = self._oldest_claim(kind) if self._claims else None
+        holders = len(targets) + (claim is not None)
+        if not holders:
+            return self.kept.put(kind, message, size)
+        copies = Copies(holders) if holders > 1 else None
+        for target in targets:
+            target.queue.append((message, size, copies))
             target.bytes += size
             self.queued_bytes += size
             if not target.full and self._is_full(target):
@@ -128,20 +72,20 @@ class Mailbox:
                 self.full += 1
             if target.waiters:
                 target.wake()
-        return bool(targets)
+        if claim is not None:
+            self._deliver(claim, message, size, copies)
+        return True
 
     def _is_full(self, subscription: Subscription) -> bool:
         return len(subscription.queue) >= self.max_messages or subscription.bytes >= self.max_bytes
 
-    def _oldest_claim(self, kind: str | None, remove: bool = True) -> Claim | None:
+    def _oldest_claim(self, kind: str | None) -> Claim | None:
         line = self._claims.get(kind)
         if kind is not None and None in self._claims:
             any_line = self._claims[None]
             if line is None or any_line[0].order < line[0].order:
                 line = any_line
-        if line is None:
-            return None
-        return self._remove(line[0]) if remove else line[0]
+        return None if line is None else self._remove(line[0])
 
     def _remove(self, claim: Claim) -> Claim:
         line = self._claims[claim.type]
@@ -153,8 +97,9 @@ class Mailbox:
             del self._claims[claim.type]
         return claim
 
-    def _deliver(self, claim: Claim, message: Message, size: int) -> None:
+    def _deliver(self, claim: Claim, message: Message, size: int, copies: Copies | None) -> None:
         claim.message = message
+        claim.copies = copies
         claim.size = size
         claim.state = DELIVERED
         if claim.waiter is not None:
@@ -180,24 +125,24 @@ class Mailbox:
         return claim
 
     def withdraw(self, claim: Claim) -> None:
-        """Give a claim up. A message that it was delivered and nobody took goes to the next in line."""
+        """Give a claim up. A message that was delivered to it, and that nobody else has, goes to the next in line."""
         state, claim.state = claim.state, (TAKEN if claim.state == TAKEN else WITHDRAWN)
         if state == WAITING:
             self._remove(claim)
             claim.wake()
         elif state == DELIVERED and claim.message is not None:
             message, claim.message = claim.message, None
-            self._hand_on(message, claim.size, claim.shared)
+            if _is_lost(claim.copies):
+                self._hand_on(message, claim.size)
 
-    def _hand_on(self, message: Message, size: int, shared: bool) -> None:
+    def _hand_on(self, message: Message, size: int) -> None:
         kind = message.get("type")
         if kind.__class__ is not str:
             kind = None
         heir = self._oldest_claim(kind)
         if heir is not None:
-            heir.shared = shared
-            self._deliver(heir, message, size)
-        elif not shared:  # a subscription has it: then it was not lost
+            self._deliver(heir, message, size, None)
+        else:
             self.kept.put_back(kind, message, size)
 
     # --- somebody listens to all of them
@@ -218,7 +163,9 @@ class Mailbox:
                 return message
         if not subscription.queue:
             return None
-        message, size, _ = subscription.queue.popleft()
+        message, size, copies = subscription.queue.popleft()
+        if copies is not None:
+            copies.read = True
         subscription.bytes -= size
         self.queued_bytes -= size
         if subscription.full and not self._is_full(subscription):
@@ -243,8 +190,8 @@ class Mailbox:
                 del self._subscriptions[subscription.type]
         self.queued_bytes -= subscription.bytes
         unread, subscription.queue = subscription.queue, deque()
-        for message, size, shared in unread:
-            if not shared:
+        for message, size, copies in unread:
+            if _is_lost(copies):
                 self.put(message, size)
         if subscription.full:
             self._has_room(subscription)
@@ -289,6 +236,14 @@ class Mailbox:
     def _all_subscriptions(self) -> Iterator[Subscription]:
         for line in self._subscriptions.values():
             yield from line
+
+
+def _is_lost(copies: Copies | None) -> bool:
+    """Give one copy up; tell whether nobody has read the message or still may."""
+    if copies is None:
+        return True
+    copies.holders -= 1
+    return not copies.holders and not copies.read
 
 
 def _nothing() -> None:

@@ -30,7 +30,7 @@ class PendingRequest:
     def __init__(self, core: Core, settle: Callable[[Any, RemoteError | ChannelClosed | None], object]) -> None:
         self._core = core
         self._settle: Callable[[Any, RemoteError | ChannelClosed | None], object] | None = settle
-        self.id = 0
+        self.id: int = 0
 
     def done(self) -> bool:
         """Tell whether it was settled or cancelled."""

@@ -51,7 +51,7 @@ class Calls:
     def __init__(self) -> None:
         self._last = 0
         self.pending: dict[int, Waiter] = {}
-        self.late = 0  # replies to nobody: unknown ids, doubled replies, answers after a cancellation
+        self.late: int = 0  # replies to nobody: unknown ids, doubled replies, answers after a cancellation
 
     def open(self, waiter: Waiter) -> int:
         """Return a new id, whose reply will be given to `waiter`."""

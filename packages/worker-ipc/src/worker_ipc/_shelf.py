@@ -24,9 +24,9 @@ class Shelf:
         self._max_bytes = max_bytes
         self._order = 0
         self._lines: dict[str | None, deque[tuple[int, Message, int]]] = {}  # by type: order, message, size
-        self.count = 0
-        self.bytes = 0
-        self.dropped = 0
+        self.count: int = 0
+        self.bytes: int = 0
+        self.dropped: int = 0
 
     def put(self, type: str | None, message: Message, size: int) -> bool:
         """Keep a message. False: there was no room, and it is dropped."""

@@ -46,7 +46,7 @@ class MessageStream(Generic[MessageT]):
         self.reader = Reader(loop, self._fd_in, codec.decoder(max_message), self)
         self.writer = Writer(loop, self._fd_out, self._sending_failed, write_through=write_through)
         self._write_through = write_through
-        self.sent = 0  # messages
+        self.sent: int = 0  # messages
         self.closed = False
 
     @property

@@ -62,7 +62,7 @@ class Writer:
         self.watching = False  # the kernel took no more: a watch flushes
         self.queued = 0  # bytes accepted, and not handed to the kernel yet
         self.in_step = True  # set by the reader, when it got one message: the peer may be waiting for our answer
-        self.corked = False  # set by the reader while it dispatches
+        self.corked: bool = False  # set by the reader while it dispatches
         self.broken = False  # nothing can be sent any more: the peer's end is closed, or ours
 
     def write(self, data: bytes | Sequence[Buffer], now: bool = False) -> None:

@@ -26,10 +26,10 @@ from time import monotonic
 from . import _rpc
 from ._adopt import adopt
 from ._blocking_dispatch import Dispatch
+from ._claims import WAITING
 from ._errors import ChannelClosed
 from ._events import event
 from ._interrupts import ignore_interrupts
-from ._mailbox import TAKEN, WAITING
 from ._watchdog import watch_parent
 
 TYPE_CHECKING = False
@@ -153,9 +153,7 @@ class ChildChannel:
                 message = self._step(deadline)
                 if message is not None:
                     self._keep(message)
-            assert claim.message is not None
-            claim.state = TAKEN
-            return claim.message
+            return claim.take()
         finally:
             self._mailbox.withdraw(claim)
 

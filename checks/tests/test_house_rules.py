@@ -116,3 +116,12 @@ def test_a_listing_that_outlived_its_cause_is_named(house: Path) -> None:
         config.write(LONG + '"a table of states, which is read as one"\n')
     (problem,) = problems(house)
     assert "not too long (any more)" in problem
+
+
+def test_a_pattern_excuses_up_to_a_limit(house: Path) -> None:
+    with (house / "pyproject.toml").open("a") as config:
+        config.write('"packages/*/src/*.py" = "a table of states, which is read as one"\n')
+    change(house, "_things.py", "def helper", "\n" * MAX_FILE + "def helper")
+    assert problems(house) == []
+    change(house, "_things.py", "def helper", "\n" * MAX_FILE + "def helper")
+    assert any(f"the limit is {MAX_FILE}" in problem for problem in problems(house))

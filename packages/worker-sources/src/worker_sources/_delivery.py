@@ -49,11 +49,11 @@ class Delivery(Generic[T]):
         self._source = source
         self._held = held
         self._settled = False
-        self.value = value
-        self.id = str(held.id)
-        self.attempt = attempt
-        self.last = last
-        self.isolate = isolate
+        self.value: T = value
+        self.id: str = str(held.id)
+        self.attempt: int = attempt
+        self.last: bool = last
+        self.isolate: bool = isolate
 
     def __repr__(self) -> str:
         return f"<Delivery {self.id} attempt={self.attempt} value={self.value!r}>"

@@ -92,7 +92,7 @@ class SqliteSource(Generic[T]):
                 raise ValueError(f"{name} must be positive, got {value}")
         if synchronous not in ("NORMAL", "FULL"):
             raise ValueError(f"synchronous must be 'NORMAL' or 'FULL', got {synchronous!r}")
-        self.path = os.path.realpath(path)
+        self.path: str = os.path.realpath(path)
         self.queue = queue
         self.lease = lease
         self.max_attempts = max_attempts

@@ -1,17 +1,23 @@
 """The file of a SqliteSource: opening it, its schema, and what its errors are called.
 
-A file is ours if its header says so: bytes 68-71 hold the application id, bytes 60-63 the schema version
-(https://www.sqlite.org/fileformat2.html#the_database_header). That is read *before* SQLite opens the file, because
-SQLite may write beside or into what it opens, and a foreign file must stay as it is. The schema is created in one
-transaction, before the switch to write-ahead logging, so that the header is never ahead of, or behind, the tables.
+A file is ours if it carries our application id and schema version. That is asked of a connection that reads the file
+as if it could not change (`immutable`): such a one takes no locks and makes no files beside it, so that a foreign file
+stays as it is. **Never open the file in another way**, not even to look: on POSIX, closing *any* descriptor of a file
+drops all locks that the process has on it, SQLite's too; another process then believes it is alone, removes the log,
+and what we commit from then on is lost (https://www.sqlite.org/howtocorrupt.html, 2.2).
+
+The schema is created in one transaction, before the switch to write-ahead logging, so that the header in the file
+is never behind the tables.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from ._errors import CorruptFile, DatabaseLocked, DiskFull, ForeignFile, StorageError
 
@@ -20,13 +26,12 @@ if TYPE_CHECKING:
 
 APPLICATION_ID = 0x776B7371  # "wksq"
 SCHEMA_VERSION = 1
-MAGIC = b"SQLite format 3\0"
 
 # AUTOINCREMENT, because an id is the user's idempotency key: it must never be given to another job.
 # `visible_at` is in milliseconds since the epoch, the one clock that all processes share. A job is ready when it has
-# passed; while the job is leased it is the end of the lease. `claims` counts every claim and never goes back, not
-# even through the dead letters: with the owner it fences out whoever lost the lease. `expired` counts the leases that ran out, `suspect` is set when that
-# happened so often that the job must run alone.
+# passed; while the job is leased it is the end of the lease. `claims` counts every claim and never goes back, not even
+# through the dead letters: with the owner it fences out whoever lost the lease. `expired` counts the leases that ran
+# out, `suspect` is set when that happened so often that the job must run alone.
 SCHEMA = f"""
 CREATE TABLE job(
   id INTEGER PRIMARY KEY AUTOINCREMENT, queue TEXT NOT NULL, body BLOB NOT NULL, key TEXT,
@@ -57,9 +62,9 @@ def open_file(path: str, *, synchronous: str, busy_timeout: float) -> sqlite3.Co
         connection = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None)
         try:
             _create_schema(connection)
+            _check_identity(path, connection)  # somebody else may have created it since we looked
             _use_write_ahead_log(connection, busy_timeout)
             connection.execute(f"PRAGMA synchronous = {synchronous}")
-            _refuse_foreign(path)  # it may have been created by somebody else since we looked
         except BaseException:
             connection.close()
             raise
@@ -67,18 +72,25 @@ def open_file(path: str, *, synchronous: str, busy_timeout: float) -> sqlite3.Co
 
 
 def _refuse_foreign(path: str) -> None:
+    if not os.path.exists(path):
+        return
+    look = sqlite3.connect(f"file:{quote(path)}?mode=ro&immutable=1", uri=True, isolation_level=None)
     try:
-        with open(path, "rb") as file:
-            header = file.read(100)
-    except FileNotFoundError:
-        return
-    if not header:
-        return
-    if len(header) < 100 or not header.startswith(MAGIC):
-        raise ForeignFile(path, "not a SQLite database")
-    if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
+        if look.execute("PRAGMA page_count").fetchone() != (0,):
+            _check_identity(path, look)
+    except sqlite3.DatabaseError as error:
+        if _is(error, sqlite3.SQLITE_NOTADB):
+            raise ForeignFile(path, "not a SQLite database") from error
+        raise
+    finally:
+        look.close()
+
+
+def _check_identity(path: str, connection: sqlite3.Connection) -> None:
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if application != APPLICATION_ID:
         raise ForeignFile(path, "a SQLite database of another application")
-    version = int.from_bytes(header[60:64], "big")
     if version != SCHEMA_VERSION:
         raise ForeignFile(path, f"a queue file of version {version}; this release reads version {SCHEMA_VERSION}")
 
@@ -128,8 +140,6 @@ def named_errors(path: str) -> Generator[None]:
         raise
     except sqlite3.Error as error:
         raise _named(path, error) from error
-    except OSError as error:
-        raise StorageError(path, error.strerror or str(error)) from error
 
 
 def _named(path: str, error: sqlite3.Error) -> StorageError:

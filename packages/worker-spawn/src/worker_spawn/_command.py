@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 Command: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+"""A program, or a program and its arguments."""
 
 _NODE = {".js", ".mjs", ".cjs"}
 

@@ -6,8 +6,8 @@ import inspect
 import os
 from typing import Any, TypeVar
 
-from ._worker import SpawnedWorker
 from ._function_child import resolve
+from ._worker import SpawnedWorker
 
 InputT = TypeVar("InputT")
 ResultT = TypeVar("ResultT")

@@ -101,7 +101,7 @@ class SpawnedWorker(Generic[InputT, ResultT]):
 
     def add_release(self, hook: Callable[[Any], Awaitable[object]], channel: Any) -> None:
         """Have a `release` from now on: a pool calls one where it finds one, and looking is cheaper than calling."""
-        self.release = lambda: self.call_hook("release", hook, channel)
+        self.release: Callable[[], Awaitable[None]] = lambda: self.call_hook("release", hook, channel)
 
     async def end(self) -> None:
         """End the child: a healthy one is asked to leave, one in doubt is killed soon. Idempotent."""

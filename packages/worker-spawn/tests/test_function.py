@@ -1,0 +1,121 @@
+"""A plain function is a worker: many inputs per message, and a crash costs exactly one."""
+
+import importlib
+import time
+
+import pytest
+from worker_ipc import EncodeError
+from worker_ipc.codecs import Pickled
+from worker_pool import Failure, PoolBroken, WorkPool
+from worker_spawn import FunctionError, WorkerDied, function_worker
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_function_by_name_and_by_itself() -> None:
+    async with function_worker("functions:double") as worker:
+        assert await worker.execute("a-") == "a-a-"
+    function = importlib.import_module("functions").double
+    async with function_worker(function) as worker:
+        assert await worker.execute(21) == 42
+
+
+async def test_every_input_has_its_own_result() -> None:
+    async with WorkPool(lambda: function_worker("functions:double"), max_size=2) as pool:
+        async with pool.stream(range(5000), ordered=True) as outcomes:
+            assert [outcome.unwrap() async for outcome in outcomes] == [2 * n for n in range(5000)]
+
+
+async def test_setup_runs_once_per_child() -> None:
+    async with WorkPool(lambda: function_worker("functions:loads", setup="functions:load"), max_size=2) as pool:
+        async with pool.stream(range(100)) as outcomes:
+            assert {outcome.unwrap()[0] async for outcome in outcomes} == {1}
+
+
+async def test_an_async_function() -> None:
+    async with function_worker("functions:double_later") as worker:
+        assert await worker.execute(4) == 8
+
+
+@pytest.mark.fault(20)
+async def test_an_exception_arrives_as_text_and_the_child_goes_on() -> None:
+    async with function_worker("functions:fail") as worker:
+        for value in (1, 2):
+            with pytest.raises(FunctionError, match=f"ValueError: no {value}") as caught:
+                await worker.execute(value)
+            assert caught.value.type == "builtins.ValueError"
+            assert "in fail" in caught.value.traceback
+        assert worker.active
+
+
+@pytest.mark.fault(17)
+async def test_system_exit_stays_in_the_child() -> None:
+    async with function_worker("functions:leave") as worker:
+        with pytest.raises(FunctionError, match="SystemExit"):
+            await worker.execute(1)
+        assert worker.active
+
+
+@pytest.mark.fault(22)
+async def test_a_result_that_cannot_be_encoded_fails_alone() -> None:
+    async with function_worker("functions:unsendable") as worker:
+        with pytest.raises(FunctionError, match="EncodeError"):
+            await worker.execute(1)
+        assert worker.active
+
+
+@pytest.mark.fault(23)
+async def test_an_input_that_cannot_be_encoded_fails_alone() -> None:
+    async with WorkPool(lambda: function_worker("functions:double"), max_size=1) as pool:
+        async with pool.stream([1, float("nan"), 3], ordered=True) as outcomes:
+            first, second, third = [outcome async for outcome in outcomes]
+    assert (first.unwrap(), third.unwrap()) == (2, 6)
+    assert isinstance(second, Failure)
+    assert isinstance(second.error, EncodeError)
+
+
+@pytest.mark.fault(15)
+async def test_a_crash_costs_exactly_the_input_that_was_executing() -> None:
+    inputs = [*range(700), "die", *range(700, 1400)]
+    async with WorkPool(lambda: function_worker("functions:maybe_die"), max_size=2) as pool:
+        await pool.process([0] * 2000)  # warm: inputs travel together now
+        async with pool.stream(inputs) as outcomes:
+            ended = [outcome async for outcome in outcomes]
+    (failure,) = [outcome for outcome in ended if isinstance(outcome, Failure)]
+    assert failure.input == "die"
+    assert isinstance(failure.error, WorkerDied)
+    assert sorted(o.unwrap() for o in ended if o is not failure) == list(range(1400))
+
+
+async def test_nothing_waits_behind_a_slow_input_while_another_worker_is_idle() -> None:
+    async with WorkPool(lambda: function_worker("functions:nap"), min_size=4, max_size=4) as pool:
+        await pool.process([0.0] * 4000)  # quick ones: many are sent ahead
+        began = time.perf_counter()
+        await pool.process([0.0] * 50 + [0.3] * 8)
+        took = time.perf_counter() - began
+    assert took < 1.5  # 0.6 in the ideal case, 2.4 if one worker had hoarded them
+
+
+async def test_pickled_moves_any_object() -> None:
+    async with function_worker("functions:double", codec=Pickled()) as worker:
+        assert await worker.execute((1, b"x")) == (1, b"x", 1, b"x")
+
+
+async def test_a_name_that_is_not_there_breaks_the_pool_with_the_reason() -> None:
+    with pytest.raises(PoolBroken) as caught:
+        async with WorkPool(lambda: function_worker("functions:nope")) as pool:
+            await pool.execute(1)
+    assert isinstance(caught.value.__cause__, FunctionError)
+    assert "nope" in str(caught.value.__cause__)
+
+
+@pytest.mark.parametrize("name", ["functions", ":double", "functions:", lambda value: value])
+async def test_a_function_that_no_child_can_import_is_refused_at_once(name: object) -> None:
+    with pytest.raises(ValueError, match="function must be"):
+        function_worker(name)  # type: ignore[arg-type]
+
+
+async def test_in_process_for_a_debugger() -> None:
+    async with function_worker("functions:fail", in_process=True) as worker:
+        with pytest.raises(ValueError, match="no 1"):
+            await worker.execute(1)

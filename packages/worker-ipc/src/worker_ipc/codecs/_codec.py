@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
+"""What holds bytes and can be sent without a copy."""
+
 MessageT = TypeVar("MessageT")
 MessageT_co = TypeVar("MessageT_co", covariant=True)
 

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 _kind: Callable[[object], object] = type
-_DEEPEST = 254  # orjson.dumps refuses what is nested deeper
+_DEEPEST = 254  # orjson.dumps refuses what is nested deeper, some versions one level later
+_DEEPEST_READ = 1024  # so does orjson.loads
 _PLAIN = (str, int, float, bool, type(None), dict, list, tuple)
 
 
@@ -34,11 +35,18 @@ def fault(message: object, interop: str | None) -> str | None:
 def parse(document: bytes | bytearray) -> object:
     """Read one JSON document with the standard library, which takes lone surrogate escapes; ValueError if it is not.
 
-    Its own leniencies (NaN, infinities by overflow) are closed, and integers are held to 64 bits.
+    Its own leniencies (NaN, infinities by overflow, from Python 3.12 on deeper nesting) are closed, and integers are
+    held to 64 bits.
     """
-    return json.loads(
+    value: object = json.loads(
         str(document, "utf-8"), parse_int=_exact_int, parse_float=_finite_float, parse_constant=_no_constant
     )
+    level = [value]
+    for _ in range(_DEEPEST_READ):
+        level = [item for value in level for _, item in _steps(value)]
+    if any(isinstance(item, (dict, list)) for item in level):
+        raise ValueError(f"nested deeper than {_DEEPEST_READ} levels")
+    return value
 
 
 def _problem(value: Any, lowest: int, highest: int) -> str | None:

@@ -6,7 +6,7 @@
 2. A public module (no leading underscore anywhere in its path) has an `__all__` that names exactly what it
    defines or re-exports (`from ._x import Y as Y`) without a leading underscore.
 3. Every name in an `__all__` has a docstring where it is defined, and so has each of its public methods. A constant
-   or an alias has a comment above it, or a string below.
+   or an alias has a comment above it or its block, or a string below.
 """
 
 import ast
@@ -146,10 +146,19 @@ def check_docstrings(module: Module, public: str, package: Path) -> Iterator[str
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             named = any(isinstance(target, ast.Name) and target.id == public for target in targets)
-            above = module.lines[node.lineno - 2].strip() if node.lineno > 1 else ""
             below = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
-            if named and not above.startswith("#") and not below and "#" not in module.lines[node.lineno - 1]:
+            if named and not below and not is_commented(module, node):
                 yield f"{module.path.relative_to(package.parent)}: {public} has neither a comment nor a docstring"
+
+
+def is_commented(module: Module, node: ast.stmt) -> bool:
+    """Say whether a comment stands on the line, or above the block of lines in which it stands."""
+    line = node.lineno - 1
+    if "#" in module.lines[line]:
+        return True
+    while line > 0 and module.lines[line].strip() and not module.lines[line].strip().startswith("#"):
+        line -= 1
+    return module.lines[line].strip().startswith("#")
 
 
 def imported_from(node: ast.ImportFrom, path: Path, package: Path) -> Path | None:

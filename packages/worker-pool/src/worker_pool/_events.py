@@ -73,6 +73,7 @@ class TaskFinished:
 
 
 Event: TypeAlias = WorkerStarted | WorkerStartFailed | WorkerStopped | TaskStarted | TaskFinished
+"""Whatever a pool tells its listeners."""
 
 
 class Events:

@@ -60,6 +60,7 @@ def step(name: str, *arguments: object) -> Step:
     return name, *arguments
 
 
+# Every way in which a child misbehaves, by name.
 MODES: dict[str, tuple[Step, ...]] = {
     # what it says is no message
     "garbage": (write("garbage\n" + READY), serve()),

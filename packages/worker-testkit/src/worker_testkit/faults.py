@@ -21,6 +21,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+__all__ = ("BEGIN", "END", "Part", "Row", "add_record", "main", "put_between_markers", "read_catalogue", "render")
+
+# The generated table stands in its document between these two lines.
 BEGIN = "<!-- faults: generated, do not edit -->"
 END = "<!-- /faults -->"
 

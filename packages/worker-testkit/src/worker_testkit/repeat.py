@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pytest
 
-__all__ = ("pytest_addoption", "pytest_generate_tests")
+__all__ = ("pytest_addoption", "pytest_generate_tests", "repetition")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -95,7 +95,6 @@ class Listener:
             if subscription.closed:
                 raise StopAsyncIteration
             if mailbox.ended:
-                self.close()
                 if core.ends_quietly:
                     raise StopAsyncIteration
                 raise core.closed_error()

@@ -3,7 +3,7 @@
 $ python examples/chess_pool.py
 mate in one: e1e8
 the queen hangs: d1d8
-only move: h8h7
+only move: a8b8
 """
 
 import os
@@ -19,7 +19,7 @@ ENGINE = shutil.which("stockfish", path=f"{os.environ.get('PATH', '')}:/usr/game
 POSITIONS = {
     "6k1/5ppp/8/8/8/8/5PPP/4R1K1 w - - 0 1": "mate in one",
     "3q2k1/5ppp/8/8/8/8/5PPP/3R2K1 w - - 0 1": "the queen hangs",
-    "7k/8/8/8/8/8/8/K5RR b - - 0 1": "only move",
+    "k7/8/1K6/8/8/8/8/7N b - - 0 1": "only move",
 }
 
 

@@ -4,6 +4,7 @@ import importlib
 import time
 
 import pytest
+
 from worker_ipc import EncodeError
 from worker_ipc.codecs import Pickled
 from worker_pool import Failure, PoolBroken, WorkPool

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+
 from worker_ipc import EncodeError, SpawnError
 from worker_pool import Failure, PoolBroken, Success, WorkPool
 from worker_spawn import WorkerDied, spawned_worker
@@ -22,6 +23,10 @@ async def ask(channel, text):
 
 def talker(**options):
     return spawned_worker(TALKER, init=lambda channel: channel.listen_once("ready"), **{"execute": ask, **options})
+
+
+def talker_of(command):
+    return spawned_worker(command, init=lambda channel: channel.listen_once("ready"), execute=ask)
 
 
 async def test_a_conversation_alone() -> None:
@@ -101,8 +106,8 @@ async def test_a_missing_command_is_a_spawn_error() -> None:
 @pytest.mark.fault(3)
 async def test_a_child_that_exits_before_ready_breaks_the_pool_with_the_cause() -> None:
     with pytest.raises(PoolBroken) as caught:
-        async with WorkPool(lambda: spawned_worker("/bin/true", init=lambda c: c.listen_once("ready"), execute=ask)) as p:
-            await p.execute("a")
+        async with WorkPool(lambda: talker_of("/bin/true")) as pool:
+            await pool.execute("a")
     assert isinstance(caught.value.__cause__, WorkerDied)
     assert caught.value.__cause__.phase == "init"
 

@@ -72,7 +72,7 @@ class Owned:
     __slots__ = ("_identity", "number")
 
     def __init__(self, number: int) -> None:
-        self.number = number
+        self.number: int = number
         self._identity = _identify(number)
 
     def is_ours(self) -> bool:

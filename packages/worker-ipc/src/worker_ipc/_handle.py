@@ -50,8 +50,8 @@ class Handle:
     __slots__ = ("_is_pidfd", "_which", "descriptor", "pid", "reaped", "returncode")
 
     def __init__(self, pid: int, descriptor: Owned, *, is_pidfd: bool) -> None:
-        self.pid = pid
-        self.descriptor = descriptor
+        self.pid: int = pid
+        self.descriptor: Owned = descriptor
         self.reaped = False
         self.returncode: int | None = None
         self._is_pidfd = is_pidfd
@@ -69,7 +69,7 @@ class Handle:
             self._collect()
         except ChildProcessError:
             pass  # somebody else waited for it, or SIGCHLD is ignored
-        self.reaped = True
+        self.reaped: bool = True
         return True
 
     def _collect(self) -> None:

@@ -112,10 +112,10 @@ class Process:
     """
 
     def __init__(self, request: SpawnRequest, handle: Handle, ends: ParentEnds) -> None:
-        self.command = request.command
-        self.pid = handle.pid
-        self.fd_in = ends.fd_in.number if ends.fd_in is not None else -1
-        self.fd_out = ends.fd_out.number if ends.fd_out is not None else -1
+        self.command: tuple[str, ...] = request.command
+        self.pid: int = handle.pid
+        self.fd_in: int = ends.fd_in.number if ends.fd_in is not None else -1
+        self.fd_out: int = ends.fd_out.number if ends.fd_out is not None else -1
         self._handle = handle
         self._ends = ends
         self._dead = anyio.Event()

@@ -65,7 +65,7 @@ class Engine:
     def __init__(self, make_worker: Callable[[], Any], options: Options) -> None:
         self.make_worker = make_worker
         self.options = options
-        self.roster = Roster(
+        self.roster: Roster = Roster(
             self._launch,
             max_size=options.max_size,
             min_size=options.min_size,
@@ -74,13 +74,13 @@ class Engine:
             max_failures=options.max_start_failures,
         )
         self.demand: Demand[Job] = Demand(self.roster)
-        self.events = Events()
-        self.tally = Tally()
+        self.events: Events = Events()
+        self.tally: Tally = Tally()
         self.feeds: set[Feed] = set()
         self.hosts: set[Host] = set()
-        self.ended = anyio.Event()
+        self.ended: anyio.Event = anyio.Event()
         self.is_closed = False
-        self.watchdog = Watchdog()
+        self.watchdog: Watchdog = Watchdog()
         self._group: TaskGroup | None = None
         self._number = 0
         self._nested = 0
@@ -262,7 +262,7 @@ class Engine:
         self._grace.deadline = min(self._grace.deadline, anyio.current_time() + grace)
         if self.is_closed or self._group is None:
             return
-        self.is_closed = True
+        self.is_closed: bool = True
         self._drop_all(None)
         for host in tuple(self.hosts):
             host.leave("closed")

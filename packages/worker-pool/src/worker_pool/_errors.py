@@ -45,7 +45,7 @@ class PoolBroken(PoolError):
     def __init__(self, failures: int, cause: BaseException | None) -> None:
         super().__init__(f"no worker could be started, {failures} times in a row; the last error: {cause!r}")
         self.failures = failures
-        self.__cause__ = cause
+        self.__cause__: BaseException | None = cause
 
 
 class PoolDeadlock(PoolError, RuntimeError):
@@ -82,7 +82,7 @@ class TaskAborted(PoolError):
 
     def __init__(self, cause: BaseException) -> None:
         super().__init__(f"execute left with {cause!r}")
-        self.__cause__ = cause
+        self.__cause__: BaseException | None = cause
 
 
 class WorkerLost(PoolError):

@@ -44,16 +44,21 @@ class Feed:
     def __init__(self, engine: Engine, pull: Callable[[], Any] | None, sink: Sink | None = None) -> None:
         self.engine = engine
         self.sink = sink
-        self.window = 2 * engine.options.slots
+        self.window: int = 2 * engine.options.slots
         self.stock: deque[Job] = deque()
-        self.succeeded = self.failed = self.unfinished = self.handed_back = self.retried = self.lost = 0
-        self.taken = 0
-        self.is_ended = False  # nothing more comes from the source
+        self.succeeded: int = 0
+        self.failed: int = 0
+        self.unfinished: int = 0
+        self.handed_back: int = 0
+        self.retried: int = 0
+        self.lost: int = 0
+        self.taken: int = 0
+        self.is_ended: bool = False  # nothing more comes from the source
         self.is_dropped = False  # what has not started is not wanted any more
         self.is_cancelled = False  # nor is what runs
         self.pump: Pump | None = None  # while it runs
         self.error: BaseException | None = None
-        self.finished = anyio.Event()
+        self.finished: anyio.Event = anyio.Event()
         self.on_failure: Callable[[Failure[Any]], None] | None = None
         self.hunger: anyio.Event | None = None  # the pump waits for it
         self._listeners = engine.events.listeners
@@ -247,12 +252,12 @@ class Feed:
         """Nothing is wanted any more: end, take back what has not started, and cut what runs."""
         self.drop_unstarted(error)
         if not self.is_cancelled:
-            self.is_cancelled = True
+            self.is_cancelled: bool = True
             self.engine.cut(lambda job: job.feed is self, self.withdrawn)
 
     def drop_unstarted(self, error: BaseException | None = None) -> None:
         """End, and take back what has not started."""
-        self.is_dropped = True
+        self.is_dropped: bool = True
         self.end(error)
         self.engine.demand.withdraw(self)
         unstarted = [*self.stock, *self._delayed, *self.engine.demand.purge(lambda job: job.feed is self)]

@@ -17,11 +17,11 @@ class Job:
     alone = False  # whether nothing else may run beside it
 
     def __init__(self, feed: Feed, input: Any, index: int, since: float = 0.0) -> None:
-        self.feed = feed
-        self.input = input
-        self.index = index
-        self.since = since  # when it began to wait for a worker; 0.0: it went straight to one
-        self.attempts = 1
+        self.feed: Feed = feed
+        self.input: Any = input
+        self.index: int = index
+        self.since: float = since  # when it began to wait for a worker; 0.0: it went straight to one
+        self.attempts: int = 1
 
 
 class DeliveryJob(Job):

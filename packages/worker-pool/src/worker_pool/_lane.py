@@ -44,7 +44,7 @@ class Lane:
         self.host = host
         self.nested = 0  # calls of its own pool that its input waits for
         self.job: Job | None = None
-        self.since = 0.0
+        self.since: float = 0.0
         self._limit = host.engine.options.execute_timeout
         self._resetting = False  # in `release`
         self._tasks_seen = 0

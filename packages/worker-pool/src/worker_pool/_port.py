@@ -38,10 +38,10 @@ class Batch:
     __slots__ = ("at", "jobs", "late", "left", "port")
 
     def __init__(self, port: Port, jobs: list[Job], at: float) -> None:
-        self.port = port
+        self.port: Port = port
         self.jobs: list[Job | None] = list(jobs)
-        self.left = len(jobs)
-        self.at = at
+        self.left: int = len(jobs)
+        self.at: float = at
         self.late: set[int] | None = None  # given up by the pool, but the worker still has them
 
     def settle(self, i: int, outcome: Settled[Any, Any]) -> None:
@@ -63,7 +63,7 @@ class Port:
     def __init__(self, host: Host) -> None:
         worker, options = host.worker, host.engine.options
         self.host = host
-        self.load = 0  # inputs that the worker has, without ...
+        self.load: int = 0  # inputs that the worker has, without ...
         self._late = 0  # ... those that were given up, and still take its time
         self._submit = worker.submit
         self._overlaps = bool(getattr(worker, "overlaps", False))

@@ -41,7 +41,7 @@ class Roster:
         self.max_starting = max_starting
         self.max_failures = max_failures
         self.phases: dict[Hashable, Phase] = {}
-        self.failures = 0  # starts that failed in a row
+        self.failures: int = 0  # starts that failed in a row
         self.broken: BaseException | None = None
         self.is_closed = False
         self._is_resting = False

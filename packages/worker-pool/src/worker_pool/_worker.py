@@ -100,10 +100,10 @@ class WorkerInfo:
     def __init__(self, worker: Any, number: int) -> None:
         own = getattr(worker, "id", None)
         self.id: object = number if own is None else own
-        self.worker = worker
-        self.tasks = 0
-        self.run_time = 0.0
-        self.started = time.perf_counter()
+        self.worker: Any = worker
+        self.tasks: int = 0
+        self.run_time: float = 0.0
+        self.started: float = time.perf_counter()
 
     @property
     def age(self) -> float:

@@ -48,7 +48,7 @@ class FakeWorker:
     """
 
     def __init__(self, script: Iterable[Any] = (), *, id: object = None) -> None:
-        self.script = script if isinstance(script, deque) else deque(script)
+        self.script: deque[Any] = script if isinstance(script, deque) else deque(script)
         self.id = id
         self.active = True
         self.calls: list[str] = []
@@ -79,7 +79,7 @@ class FakeWorker:
         if isinstance(step, BaseException):
             raise step
         if step is Die:
-            self.active = False
+            self.active: bool = False
             raise WorkerDied("as its script says")
         if step is Hang:
             await anyio.sleep_forever()
@@ -96,7 +96,7 @@ class FakeWorkers:
     """Makes workers that share one script: `WorkPool(FakeWorkers([...]))`. `made` lists them all."""
 
     def __init__(self, script: Iterable[Any] = (), *, starts: Iterable[Exception | None] = ()) -> None:
-        self.script = deque(script)
+        self.script: deque[Any] = deque(script)
         self.made: list[FakeWorker] = []
         self._starts = iter(starts)
 

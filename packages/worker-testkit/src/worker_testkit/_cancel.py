@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 When: TypeAlias = Literal["before", "after"]
+"""Whether a cancellation comes before a suspended operation is done, or just after."""
 
 
 class CancelAt(Generic[T]):
@@ -39,7 +40,7 @@ class CancelAt(Generic[T]):
         self._scope = scope
         self._point = point
         self._when = when
-        self.suspensions = 0
+        self.suspensions: int = 0
 
     @property
     def fired(self) -> bool:

@@ -45,10 +45,24 @@ class Keeper:
 
     def _submit(self, submit: Any) -> Any:
         def submitted(inputs: list[Any], settle: Any) -> None:
-            def settled(index: int, outcome: Any) -> None:
-                self.keep(outcome.result)
-                settle(index, outcome)
-
-            submit(inputs, settled)
+            submit(inputs, Kept(self, settle))
 
         return submitted
+
+
+class Kept:
+    """A `settle` on whose way the results are kept."""
+
+    def __init__(self, keeper: Keeper, settle: Any) -> None:
+        self._keeper = keeper
+        self._settle = settle
+
+    def __call__(self, index: int, outcome: Any, *more: bool) -> None:
+        self._keeper.keep(outcome.result)
+        self._settle(index, outcome, *more)
+
+    def succeed(self, first: int, results: list[Any], *more: bool) -> None:
+        keep = self._keeper.keep
+        for result in results:
+            keep(result)
+        self._settle.succeed(first, results, *more)

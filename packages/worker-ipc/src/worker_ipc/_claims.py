@@ -46,7 +46,7 @@ class Claim:
     def __init__(self, type: str | None, order: int) -> None:
         self.type: str | None = type
         self.order: int = order
-        self.state = WAITING
+        self.state: int = WAITING
         self.message: Message | None = None
         self.size: int = 0
         self.copies: Copies | None = None

@@ -53,13 +53,13 @@ class Core(Ending):
     ) -> None:
         super().__init__(loop, group, peer)
         self.is_child = is_child
-        self.mailbox = Mailbox(mailbox)
+        self.mailbox: Mailbox = Mailbox(mailbox)
         self.mailbox.on_room = self.somebody_waits
-        self.calls = _rpc.Calls()
+        self.calls: _rpc.Calls = _rpc.Calls()
         self.stream: MessageStream[Any] = MessageStream(
             loop, descriptors, codec, self, max_message=max_message, write_through=is_child
         )
-        self.answers = Answers(self.stream, group, patient=is_child, limit=mailbox)
+        self.answers: Answers = Answers(self.stream, group, patient=is_child, limit=mailbox)
         self._max_queued = max(MAX_QUEUED, max_message)
         self.registered: list[Callable[[], None]] | None = None
         self.received_count: int = 0

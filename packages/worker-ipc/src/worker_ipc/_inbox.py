@@ -46,7 +46,7 @@ class Inbox(Ending):
         self._receivers: deque[Waiter] = deque()
         self._receiver: Receiver[Any] | None = None
         descriptors = child.process.fd_in, child.process.fd_out
-        self.stream = MessageStream(loop, descriptors, codec, self, max_message=max_message)
+        self.stream: MessageStream[Any] = MessageStream(loop, descriptors, codec, self, max_message=max_message)
 
     def received(self, messages: Sequence[Any], size: int) -> None:
         """Queue what one read held. The stream calls this."""

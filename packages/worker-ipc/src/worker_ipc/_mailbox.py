@@ -33,7 +33,7 @@ class Mailbox:
         self.kept: Shelf = Shelf(max_messages, max_bytes)  # what nobody claimed
         self.queued_bytes: int = 0  # in all subscriptions
         self.full: int = 0  # subscriptions that are full
-        self.ended = False
+        self.ended: bool = False
         self.on_room: Callable[[], None] = _nothing
         self._order = 0
         self._claims: dict[str | None, deque[Claim]] = {}
@@ -224,7 +224,7 @@ class Mailbox:
 
     def end(self) -> None:
         """No more messages come: fail every claim, wake every subscription. What is kept or queued stays readable."""
-        self.ended = True
+        self.ended: bool = True
         lines, self._claims = self._claims, {}
         for claim in sorted((claim for line in lines.values() for claim in line), key=lambda claim: claim.order):
             claim.state = FAILED

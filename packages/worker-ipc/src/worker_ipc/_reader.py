@@ -49,8 +49,8 @@ class Reader:
         self._buffer = bytearray(CHUNK)  # one for all reads: a fresh one costs two page faults each time
         self._view = memoryview(self._buffer)
         self._watch = loop.readable(fd, self._on_readable)
-        self.paused = False
-        self.done = False
+        self.paused: bool = False
+        self.done: bool = False
 
     @property
     def pending(self) -> int:
@@ -64,7 +64,7 @@ class Reader:
     def pause(self) -> None:
         """Leave the rest to the kernel's buffer, and so to the peer."""
         if not self.paused and not self.done:
-            self.paused = True
+            self.paused: bool = True
             self._watch.stop()
 
     def resume(self) -> None:
@@ -76,7 +76,7 @@ class Reader:
     def stop(self) -> None:
         """Read no more. The descriptor may be closed after that."""
         if not self.done:
-            self.done = True
+            self.done: bool = True
             self._watch.close()
 
     def drain(self) -> None:

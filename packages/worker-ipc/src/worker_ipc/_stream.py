@@ -15,10 +15,10 @@ from ._writer import HIGH_WATER, Writer
 from .codecs._codec import MessageT
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ._readiness import Loop
-    from .codecs import Codec
+    from .codecs import Buffer, Codec
 
 MAX_MESSAGE = 64 * 2**20
 """Bytes. Node, Bun and Deno have no limit; 64 MiB was echoed by all three (wire.md, A.2)."""
@@ -42,12 +42,12 @@ class MessageStream(Generic[MessageT]):
     ) -> None:
         self._fd_in, self._fd_out = descriptors
         self._sink = sink
-        self.encode = codec.encode
-        self.reader = Reader(loop, self._fd_in, codec.decoder(max_message), self)
-        self.writer = Writer(loop, self._fd_out, self._sending_failed, write_through=write_through)
+        self.encode: Callable[[MessageT], bytes | Sequence[Buffer]] = codec.encode
+        self.reader: Reader = Reader(loop, self._fd_in, codec.decoder(max_message), self)
+        self.writer: Writer = Writer(loop, self._fd_out, self._sending_failed, write_through=write_through)
         self._write_through = write_through
         self.sent: int = 0  # messages
-        self.closed = False
+        self.closed: bool = False
 
     @property
     def is_pair(self) -> bool:
@@ -141,7 +141,7 @@ class MessageStream(Generic[MessageT]):
         """Close both directions at once, dropping what was not sent. Idempotent."""
         if self.closed:
             return
-        self.closed = True
+        self.closed: bool = True
         self.reader.stop()
         self.close_output()
         os.close(self._fd_in)

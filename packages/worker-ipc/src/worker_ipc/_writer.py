@@ -59,11 +59,11 @@ class Writer:
         self.senders: deque[Waiter] = deque()  # who waits for its turn
         self._watch = loop.writable(fd, self.flush)
         self._scheduled = False
-        self.watching = False  # the kernel took no more: a watch flushes
-        self.queued = 0  # bytes accepted, and not handed to the kernel yet
-        self.in_step = True  # set by the reader, when it got one message: the peer may be waiting for our answer
+        self.watching: bool = False  # the kernel took no more: a watch flushes
+        self.queued: int = 0  # bytes accepted, and not handed to the kernel yet
+        self.in_step: bool = True  # set by the reader, when it got one message: the peer may be waiting for our answer
         self.corked: bool = False  # set by the reader while it dispatches
-        self.broken = False  # nothing can be sent any more: the peer's end is closed, or ours
+        self.broken: bool = False  # nothing can be sent any more: the peer's end is closed, or ours
 
     def write(self, data: bytes | Sequence[Buffer], now: bool = False) -> None:
         """Accept the bytes of one message. `now`: they are handed to the kernel before anything else happens."""
@@ -71,7 +71,7 @@ class Writer:
             return
         if isinstance(data, bytes):
             if (self.in_step or now or self._through) and not self._pieces and not self.corked:
-                self.in_step = False
+                self.in_step: bool = False
                 self._write_first(data)
                 return
             self._pieces.append(data)
@@ -99,7 +99,7 @@ class Writer:
             return
         if sent != len(data):
             self._pieces.append(memoryview(data)[sent:])
-            self.queued = len(data) - sent
+            self.queued: int = len(data) - sent
             self._start()
 
     def _tick(self) -> None:
@@ -124,7 +124,7 @@ class Writer:
                 break
         else:
             if self.watching:
-                self.watching = False
+                self.watching: bool = False
                 self._watch.stop()
         if self.senders and self.queued <= HIGH_WATER:
             self._grant()
@@ -211,7 +211,7 @@ class Writer:
         """Send nothing more; wake every sender. The descriptor may be closed after that."""
         if self.broken:
             return
-        self.broken = True
+        self.broken: bool = True
         self.watching = False
         self._watch.close()
         self._pieces.clear()

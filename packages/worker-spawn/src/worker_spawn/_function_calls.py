@@ -53,6 +53,11 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
         self._withdrawn = range(0)  # numbers that are settled already, and will still be answered with []
         self.crowded: anyio.Event | None = None  # set when an input waits behind another, see `_withdrawal`
 
+    @property
+    def busy(self) -> bool:
+        """Whether the child has inputs that it did not answer."""
+        return self._sent > self._answered
+
     async def execute(self, input: InputT) -> ResultT:
         """Call the function with `input` and return its result, or raise FunctionError or WorkerDied."""
         done = anyio.Event()

@@ -26,6 +26,11 @@ class RequestWorker(SpawnedWorker[InputT, ResultT]):
         self._channel = channel
         self._method = method
 
+    @property
+    def busy(self) -> bool:
+        """Whether a request is unanswered."""
+        return self._channel.statistics().pending_requests > 0
+
     async def execute(self, input: InputT) -> ResultT:
         """Request the method with `input` as its one argument, and return what the child answers."""
         try:

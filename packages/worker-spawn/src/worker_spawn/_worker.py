@@ -67,6 +67,11 @@ class SpawnedWorker(Generic[InputT, ResultT]):
         return not self._in_doubt and self._owner.active
 
     @property
+    def busy(self) -> bool:
+        """Whether the child still owes an answer. One that is ended so was given up, by a time limit or otherwise."""
+        return False
+
+    @property
     def rss(self) -> int:
         """Resident memory of the child in bytes, without its own children; 0 if that can't be read."""
         try:
@@ -104,8 +109,8 @@ class SpawnedWorker(Generic[InputT, ResultT]):
         self.release: Callable[[], Awaitable[None]] = lambda: self.call_hook("release", hook, channel)
 
     async def end(self) -> None:
-        """End the child: a healthy one is asked to leave, one in doubt is killed soon. Idempotent."""
-        if self._in_doubt:
+        """End the child: an idle one is asked to leave; one in doubt, or still at work, is killed soon. Idempotent."""
+        if self._in_doubt or self.busy:
             await self._owner.destroy(grace=_DOUBT_GRACE)
         else:
             await self._owner.destroy()

@@ -1,0 +1,330 @@
+"""B. During a task, on the whole stack: what a child can do to its input, and to nobody else's."""
+
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import anyio
+import pytest
+from stacks import CONVERSATION, FUNCTION, REQUEST, STACKS, make
+
+from worker_ipc import EncodeError, RemoteError
+from worker_pool import Failure, Retry, Success, TaskTimeout, WorkPool
+from worker_spawn import FunctionError, WorkerDied
+
+pytestmark = pytest.mark.anyio
+
+every_stack = pytest.mark.parametrize("stack", STACKS)
+answering = pytest.mark.parametrize("stack", [FUNCTION, REQUEST])  # an exception in a bare conversation ends the child
+
+
+@asynccontextmanager
+async def pool_of(stack: str, **options: Any) -> AsyncIterator[WorkPool[Any, Any]]:
+    """A pool of one, and proof at the end that it still works."""
+    options.setdefault("max_size", 1)
+    with anyio.fail_after(40):
+        async with WorkPool(partial(make, stack), **options) as pool:
+            yield pool
+            assert await pool.execute(["ok", "still here"]) == "still here"
+
+
+@every_stack
+@pytest.mark.parametrize(
+    ("order", "returncode"),
+    [
+        pytest.param(["die", signal.SIGKILL], -signal.SIGKILL, marks=pytest.mark.fault(15), id="SIGKILL"),
+        pytest.param(["leave", 0], 0, marks=pytest.mark.fault(16), id="exit 0"),
+        pytest.param(["leave", 3], 3, marks=pytest.mark.fault(16), id="exit 3"),
+        pytest.param(["segfault", None], -signal.SIGSEGV, marks=pytest.mark.fault(18), id="SIGSEGV"),
+        pytest.param(["die", signal.SIGABRT], -signal.SIGABRT, marks=pytest.mark.fault(18), id="SIGABRT"),
+        pytest.param(
+            ["fork_and_die", None], 3, marks=[pytest.mark.fault(36), pytest.mark.fault(35)], id="fork, then die"
+        ),
+    ],
+)
+async def test_a_death_is_told_at_once_and_costs_one_input(stack: str, order: list[Any], returncode: int) -> None:
+    async with pool_of(stack) as pool:
+        first = await pool.execute(["pid", None])
+        start = time.perf_counter()
+        with pytest.raises(WorkerDied) as caught:
+            await pool.execute(order)
+        assert time.perf_counter() - start < 1.5
+        assert (caught.value.returncode, caught.value.phase, caught.value.pid) == (returncode, "execute", first)
+        if order[0] == "die":
+            assert "last words" in caught.value.stderr
+        if order[0] == "segfault":
+            assert "Segmentation fault" in caught.value.stderr
+        assert await pool.execute(["pid", None]) != first
+        assert pool.statistics().retried == 0
+
+
+@answering
+@pytest.mark.fault(17)
+@pytest.mark.parametrize("name", ["SystemExit", "KeyboardInterrupt", "GeneratorExit"])
+async def test_what_would_end_a_program_ends_one_input(stack: str, name: str) -> None:
+    async with pool_of(stack) as pool:
+        before = await pool.execute(["pid", None])
+        with pytest.raises((FunctionError, RemoteError)):
+            await pool.execute(["raise_named", name])
+        assert await pool.execute(["pid", None]) == before
+
+
+@answering
+@pytest.mark.fault(21)
+@pytest.mark.parametrize("order", [["raise_unbuildable", None], ["raise_at_length", 100_000_000]], ids=lambda o: o[0])
+async def test_an_error_that_cannot_be_told_is_told_all_the_same_in_few_words(stack: str, order: list[Any]) -> None:
+    async with pool_of(stack) as pool:
+        before = await pool.execute(["pid", None])
+        with pytest.raises((FunctionError, RemoteError)) as caught:
+            await pool.execute(order)
+        assert len(str(caught.value)) < 100_000
+        assert await pool.execute(["pid", None]) == before
+
+
+@answering
+@pytest.mark.fault(22)
+@pytest.mark.parametrize("what", ["set", "bytes", "nan", "big", "surrogate", "cycle", "deep", "object"])
+async def test_a_result_that_cannot_be_sent_fails_alone(stack: str, what: str) -> None:
+    async with pool_of(stack) as pool:
+        before = await pool.execute(["pid", None])
+        with pytest.raises((FunctionError, RemoteError)):
+            await pool.execute(["unencodable", what])
+        assert await pool.execute(["pid", None]) == before
+
+
+@every_stack
+@pytest.mark.fault(23)
+@pytest.mark.parametrize("value", [{1}, b"x", float("nan"), 2**64, "\ud800", object()], ids=repr)
+async def test_an_input_that_cannot_be_sent_fails_alone(stack: str, value: object) -> None:
+    async with pool_of(stack) as pool:
+        before = await pool.execute(["pid", None])
+        with pytest.raises(EncodeError):
+            await pool.execute(["ok", value])
+        assert await pool.execute(["pid", None]) == before
+
+
+@every_stack
+@pytest.mark.fault(19)
+async def test_out_of_memory_is_an_error_of_the_one_that_asked_too_much(stack: str) -> None:
+    async with pool_of(stack) as pool:
+        with pytest.raises((FunctionError, RemoteError, WorkerDied)) as caught:
+            await pool.execute(["swallow_memory", None])
+        assert "MemoryError" in str(caught.value) + repr(getattr(caught.value, "data", ""))
+        assert pool.statistics().retried == 0
+
+
+@every_stack
+@pytest.mark.fault(24)
+async def test_a_large_input_and_a_large_result_arrive_while_others_go_on(stack: str) -> None:
+    text = "x" * 30_000_000
+    async with pool_of(stack, max_size=2) as pool:
+        small: list[float] = []
+
+        async def others() -> None:
+            while True:
+                start = time.perf_counter()
+                await pool.execute(["ok", 1])
+                small.append(time.perf_counter() - start)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(others)
+            assert await pool.execute(["length", text]) == len(text)
+            assert len(await pool.execute(["big", 30_000_000])) == 30_000_000
+            group.cancel_scope.cancel()
+        assert len(small) > 20
+        assert max(small) < 5
+
+
+@every_stack
+@pytest.mark.fault(25)
+async def test_a_death_during_a_large_input_loses_nobody_else(stack: str) -> None:
+    """The input is 50 MB of which the child reads a part, being asleep; then it is killed."""
+    async with pool_of(stack, max_size=3) as pool:
+        outcomes: list[object] = []
+
+        async def run(order: list[Any]) -> None:
+            try:
+                outcomes.append(await pool.execute(order))
+            except WorkerDied as error:
+                outcomes.append(error)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(run, ["die", signal.SIGKILL, "x" * 50_000_000])
+            for number in range(6):
+                group.start_soon(run, ["nap", number / 100])
+        died = [outcome for outcome in outcomes if isinstance(outcome, WorkerDied)]
+        assert len(died) == 1
+        assert sorted(value for value in outcomes if isinstance(value, float)) == [n / 100 for n in range(6)]
+
+
+@every_stack
+@pytest.mark.parametrize(
+    "order",
+    [
+        pytest.param(["nap", 600], marks=pytest.mark.fault(28), id="sleeping"),
+        pytest.param(["stubborn", None], marks=pytest.mark.fault(29), id="ignoring SIGTERM"),
+        pytest.param(["spin", None], marks=pytest.mark.fault(30), id="in C, holding the lock"),
+        pytest.param(["die", signal.SIGSTOP], marks=pytest.mark.fault(31), id="stopped"),
+    ],
+)
+async def test_whatever_it_is_busy_with_a_limit_is_a_limit(stack: str, order: list[Any]) -> None:
+    async with pool_of(stack) as pool:
+        before = await pool.execute(["pid", None])
+        start = time.perf_counter()
+        with pytest.raises(TaskTimeout):
+            await _limited(stack, order)
+        assert time.perf_counter() - start < 4
+        assert await pool.execute(["pid", None]) == before  # that was another pool
+
+
+async def _limited(stack: str, order: list[Any]) -> None:
+    async with WorkPool(partial(make, stack), max_size=1, execute_timeout=0.4) as pool:
+        await pool.execute(["ok", 1])
+        await pool.execute(order)
+
+
+@every_stack
+@pytest.mark.fault(34)
+async def test_a_poisonous_input_is_run_as_often_as_asked_and_no_more(stack: str) -> None:
+    async with pool_of(stack, max_size=2, retry=Retry(attempts=3, backoff=0.01)) as pool:
+        orders: list[Any] = [["ok", 1], ["die", signal.SIGKILL], ["ok", 2]]
+        async with pool.stream(orders, ordered=True) as outcomes:
+            one, poison, two = [outcome async for outcome in outcomes]
+        assert isinstance(one, Success)
+        assert isinstance(two, Success)
+        assert isinstance(poison, Failure)
+        assert isinstance(poison.error, WorkerDied)
+        assert poison.attempts == 3
+
+
+@every_stack
+@pytest.mark.fault(35)
+async def test_of_four_busy_workers_the_death_of_one_is_felt_by_one(stack: str) -> None:
+    async with pool_of(stack, max_size=4) as pool:
+        orders: list[Any] = [["nap", 0.2], ["nap", 0.2], ["die", signal.SIGKILL], ["nap", 0.2]] * 3
+        async with pool.stream(orders, ordered=True) as outcomes:
+            kinds = [type(outcome) async for outcome in outcomes]
+        assert kinds == [Success, Success, Failure, Success] * 3
+
+
+@every_stack
+@pytest.mark.fault(43)
+async def test_what_a_task_leaves_in_its_worker_is_there_for_the_next_until_it_retires(stack: str) -> None:
+    async with pool_of(stack) as pool:
+        assert await pool.execute(["leave_a_mark", "mine"]) is None
+        assert await pool.execute(["leave_a_mark", "again"]) == "mine"
+    async with pool_of(stack, retire=lambda worker: worker.tasks >= 1) as pool:
+        assert await pool.execute(["leave_a_mark", "mine"]) is None
+        assert await pool.execute(["leave_a_mark", "again"]) is None
+
+
+@every_stack
+@pytest.mark.fault(42)
+async def test_workers_that_retire_after_one_task_lose_nothing(stack: str) -> None:
+    async with pool_of(stack, max_size=2, retire=lambda worker: worker.tasks >= 1) as pool:
+        async with pool.stream([["pid", None]] * 20) as outcomes:
+            pids = [outcome.unwrap() async for outcome in outcomes]
+        assert len(set(pids)) == 20
+
+
+@every_stack
+@pytest.mark.fault(44)
+async def test_a_cancelled_task_never_answers_somebody_else(stack: str) -> None:
+    async with pool_of(stack, max_size=2) as pool:
+        for number in range(8):
+            with anyio.move_on_after(0.02 * number / 4):
+                await pool.execute(["nap", 0.02])
+            assert await pool.execute(["ok", number]) == number
+
+
+@pytest.mark.fault(38)
+@every_stack
+async def test_an_idle_worker_that_was_killed_is_handed_to_nobody(stack: str) -> None:
+    import os
+
+    async with pool_of(stack) as pool:
+        for pause in (0.0, 0.1) * 3:
+            victim = await pool.execute(["pid", None])
+            os.kill(victim, signal.SIGKILL)
+            await anyio.sleep(pause)
+            error = None
+            try:
+                assert await pool.execute(["pid", None]) != victim
+            except WorkerDied as caught:
+                error = caught
+            # Only in the race, and only where it can't be known that not a byte was read, may the input be lost.
+            assert error is None or (pause == 0 and stack != FUNCTION)
+
+
+@pytest.mark.fault(52)
+@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+@every_stack
+def test_an_interpreter_that_ends_under_a_running_pool_leaves_nobody(loop: str, stack: str) -> None:
+    from worker_testkit import doomed_parent
+
+    scenario = """
+    import anyio
+    from functools import partial
+    sys.path[:] = sys.argv[3].split(":")
+    from stacks import make
+    from worker_pool import WorkPool
+
+    async def main():
+        async with WorkPool(partial(make, sys.argv[2]), max_size=2) as pool:
+            report(*{await pool.execute(["pid", None]) for _ in range(1)})
+            async with anyio.create_task_group() as group:
+                group.start_soon(pool.execute, ["nap", 600])
+                group.start_soon(pool.execute, ["spin", None])
+                while pool.statistics().running < 2:
+                    await anyio.sleep(0.01)
+                group.cancel_scope.cancel()
+            sys.exit(4)
+
+    anyio.run(main, backend=sys.argv[1])
+    """
+    with doomed_parent(scenario, loop, stack, ":".join(sys.path), stderr=-3) as parent:
+        parent.reported(1)
+        assert parent.process.wait(20) == 4
+        assert parent.gone_within(1) == []
+
+
+@pytest.mark.fault(79)
+@pytest.mark.fault(80)
+@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+@every_stack
+def test_a_killed_parent_of_a_busy_pool_leaves_nobody(loop: str, stack: str) -> None:
+    from worker_testkit import children, doomed_parent
+
+    scenario = """
+    import anyio
+    from functools import partial
+    sys.path[:] = sys.argv[3].split(":")
+    from stacks import make
+    from worker_pool import WorkPool
+
+    async def main():
+        async with WorkPool(partial(make, sys.argv[2]), max_size=3, min_size=3) as pool:
+            pids = set()
+            while len(pids) < 3:
+                async with pool.stream([["pid", None]] * 12) as outcomes:
+                    pids |= {outcome.unwrap() async for outcome in outcomes}
+            report(*pids)
+            async with anyio.create_task_group() as group:
+                group.start_soon(pool.execute, ["spin", None])
+                group.start_soon(pool.execute, ["stubborn", None])
+                await anyio.sleep_forever()
+
+    anyio.run(main, backend=sys.argv[1])
+    """
+    with doomed_parent(scenario, loop, stack, ":".join(sys.path)) as parent:
+        parent.reported(3)
+        parent.kill()
+        assert parent.gone_within(1) == []
+    assert all(child.pid not in parent.reported(3) for child in children().values())
+
+
+assert CONVERSATION in STACKS

@@ -80,7 +80,7 @@ class ChannelClosed(WorkerIpcError):
     stderr: str = ""
     truncated: int = 0
 
-    reason = "the channel is closed"
+    reason: str = "the channel is closed"
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class ChannelClosed(WorkerIpcError):
         truncated: int = 0,
     ) -> None:
         super().__init__(reason or self.reason)
-        self.reason: str = reason or self.reason
+        self.reason = reason or self.reason
         self.pid = pid
         self.returncode = returncode
         self.signal = -returncode if returncode is not None and returncode < 0 else None

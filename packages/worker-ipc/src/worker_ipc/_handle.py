@@ -52,7 +52,7 @@ class Handle:
     def __init__(self, pid: int, descriptor: Owned, *, is_pidfd: bool) -> None:
         self.pid: int = pid
         self.descriptor: Owned = descriptor
-        self.reaped = False
+        self.reaped: bool = False
         self.returncode: int | None = None
         self._is_pidfd = is_pidfd
         self._which = (os.P_PIDFD, descriptor.number) if is_pidfd else (os.P_PID, pid)
@@ -69,7 +69,7 @@ class Handle:
             self._collect()
         except ChildProcessError:
             pass  # somebody else waited for it, or SIGCHLD is ignored
-        self.reaped: bool = True
+        self.reaped = True
         return True
 
     def _collect(self) -> None:

@@ -224,7 +224,7 @@ class Mailbox:
 
     def end(self) -> None:
         """No more messages come: fail every claim, wake every subscription. What is kept or queued stays readable."""
-        self.ended: bool = True
+        self.ended = True
         lines, self._claims = self._claims, {}
         for claim in sorted((claim for line in lines.values() for claim in line), key=lambda claim: claim.order):
             claim.state = FAILED

@@ -64,7 +64,7 @@ class Reader:
     def pause(self) -> None:
         """Leave the rest to the kernel's buffer, and so to the peer."""
         if not self.paused and not self.done:
-            self.paused: bool = True
+            self.paused = True
             self._watch.stop()
 
     def resume(self) -> None:
@@ -76,7 +76,7 @@ class Reader:
     def stop(self) -> None:
         """Read no more. The descriptor may be closed after that."""
         if not self.done:
-            self.done: bool = True
+            self.done = True
             self._watch.close()
 
     def drain(self) -> None:

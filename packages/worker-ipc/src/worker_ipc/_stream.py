@@ -141,7 +141,7 @@ class MessageStream(Generic[MessageT]):
         """Close both directions at once, dropping what was not sent. Idempotent."""
         if self.closed:
             return
-        self.closed: bool = True
+        self.closed = True
         self.reader.stop()
         self.close_output()
         os.close(self._fd_in)

@@ -71,7 +71,7 @@ class Writer:
             return
         if isinstance(data, bytes):
             if (self.in_step or now or self._through) and not self._pieces and not self.corked:
-                self.in_step: bool = False
+                self.in_step = False
                 self._write_first(data)
                 return
             self._pieces.append(data)
@@ -99,7 +99,7 @@ class Writer:
             return
         if sent != len(data):
             self._pieces.append(memoryview(data)[sent:])
-            self.queued: int = len(data) - sent
+            self.queued = len(data) - sent
             self._start()
 
     def _tick(self) -> None:
@@ -124,7 +124,7 @@ class Writer:
                 break
         else:
             if self.watching:
-                self.watching: bool = False
+                self.watching = False
                 self._watch.stop()
         if self.senders and self.queued <= HIGH_WATER:
             self._grant()
@@ -211,7 +211,7 @@ class Writer:
         """Send nothing more; wake every sender. The descriptor may be closed after that."""
         if self.broken:
             return
-        self.broken: bool = True
+        self.broken = True
         self.watching = False
         self._watch.close()
         self._pieces.clear()

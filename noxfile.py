@@ -188,6 +188,8 @@ def typecheck(session: nox.Session, package: str) -> None:
 def bench(session: nox.Session) -> None:
     """What it costs, beside the peers. `-- --check` fails when a recorded ratio got worse."""
     sync(session, "--all-packages", "--group", "bench")
+    npm = ["npm", "install", "--prefix", "bench", "--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund"]
+    session.run(*npm, external=True)  # the peers from Node, whose install scripts have no business here
     session.run("python", "-m", "bench", *session.posargs)
 
 

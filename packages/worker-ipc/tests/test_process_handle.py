@@ -1,4 +1,4 @@
-# ruff: noqa: ASYNC220, ASYNC222 - thieves and foreign children act behind the back of the loop
+# ruff: noqa: ASYNC222 - thieves and foreign children act behind the back of the loop
 """A death is seen by the process handle, with or without a pidfd, even when somebody else took the status."""
 
 import errno

@@ -43,7 +43,7 @@ async def test_it_is_passed_on_while_the_child_lives():
     code = "import os; os.write(2, b'still here'); os.read(int(os.environ['NODE_CHANNEL_FD']), 1)"
     async with python(code, stderr="capture") as process:
         with anyio.fail_after(10):
-            while process.stderr != "still here":  # noqa: ASYNC110 - there is no event for it in the interface
+            while process.stderr != "still here":
                 await anyio.sleep(0.001)
         assert process.alive
 

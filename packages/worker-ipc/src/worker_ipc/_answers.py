@@ -102,23 +102,24 @@ class Answers:
             self._failed(message, error)
             return
         if inspect.isawaitable(value):
+            scope = CancelScope()
+            if "id" in message:  # now, not when the task starts: its cancellation may be the next message
+                self._running[message["id"]] = scope
             self.bytes += size
-            self._group.start_soon(self._await, value, message, size, name=f"worker_ipc answer {message['method']}")
+            name = f"worker_ipc answer {message['method']}"
+            self._group.start_soon(self._await, value, message, size, scope, name=name)
         elif "id" in message:
             self._succeeded(message, value)
 
-    async def _await(self, awaitable: Awaitable[Any], message: Message, size: int) -> None:
+    async def _await(self, awaitable: Awaitable[Any], message: Message, size: int, scope: CancelScope) -> None:
         id = message.get("id")
-        scope = CancelScope()
-        if "id" in message:
-            self._running[id] = scope
         try:
             with scope:
                 value = await awaitable
                 if "id" in message:
                     self._succeeded(message, value)
             if scope.cancelled_caught and "id" in message:
-                self._reply(_rpc.error(id, _rpc.CANCELLED, "the request was cancelled"))
+                self._cancelled(id)
         except get_cancelled_exc_class():
             raise
         except BaseException as error:
@@ -136,6 +137,16 @@ class Answers:
             return
         if scope is not None:
             scope.cancel()
+            return
+        for index, (message, size) in enumerate(self._held):
+            if message.get("id") == id and "id" in message:
+                del self._held[index]
+                self.bytes -= size
+                self._cancelled(id)
+                return
+
+    def _cancelled(self, id: object) -> None:
+        self._reply(_rpc.error(id, _rpc.CANCELLED, "the request was cancelled"))
 
     def _succeeded(self, message: Message, value: Any) -> None:
         try:

@@ -178,12 +178,11 @@ def test_a_request_cancelled_while_it_is_held_is_never_started(child):
     assert process.receive()["result"] == ["kept"]
 
 
-@pytest.mark.parametrize("params", [None, 7, [], {}, {"id": []}, {"id": {}}, {"id": "unknown"}])
-def test_a_strange_cancellation_harms_nothing(child, params):
+def test_strange_cancellations_harm_nothing(child):
     process = child('channel.handle("answer", lambda: 1)\nawait channel.listen_once("never")')
-    message = {"jsonrpc": "2.0", "method": "$/cancelRequest"}
-    if not isinstance(params, int):
-        process.send(message | ({} if params is None else {"params": params}))
+    for params in ([], {}, {"id": []}, {"id": {}}, {"id": None}, {"id": "unknown"}):
+        process.send({"jsonrpc": "2.0", "method": "$/cancelRequest", "params": params})
+    process.send({"jsonrpc": "2.0", "method": "$/cancelRequest"})
     process.request("answer")
     assert process.receive()["result"] == 1
 

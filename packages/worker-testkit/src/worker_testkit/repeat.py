@@ -25,7 +25,7 @@ def repetition(request: pytest.FixtureRequest) -> int:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give every test one more parameter."""
-    count: int = metafunc.config.getoption("--repeat")
+    count = int(metafunc.config.getoption("--repeat") or 1)
     if count > 1:
         metafunc.fixturenames.append("repetition")
         metafunc.parametrize("repetition", range(1, count + 1), indirect=True, scope="session", ids=str)

@@ -1,7 +1,7 @@
 #!/usr/bin/env -S uv run --script
 
 # /// script
-# dependencies = ["nox>=2025.11"]
+# dependencies = ["nox>=2026.10"]
 # ///
 
 """Every check of this project is a session. `nox -l` lists them, `nox` runs the default ones.
@@ -15,15 +15,20 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import nox
 
-nox.needs_version = ">=2025.11"
+nox.needs_version = ">=2026.10"
 nox.options.default_venv_backend = "uv"
 nox.options.error_on_external_run = True  # a tool that the session did not install is a mistake
 nox.options.download_python = "never"  # we test the Pythons that are here; we bring none
-nox.options.stop_on_first_error = False
+nox.options.allow_parallel = True
+if not sys.argv[1:]:
+    # The whole run keeps every core busy, or it would take twice as long. What is chosen by name runs alone, and its
+    # output comes as it is written.
+    nox.options.parallel = os.cpu_count()
 
 SUPPORTED = ["3.11", "3.12", "3.13", "3.14"]
 PACKAGES = ["worker-ipc", "worker-pool", "worker-sources", "worker-spawn", "worker-testkit"]
@@ -184,7 +189,7 @@ def typecheck(session: nox.Session, package: str) -> None:
     session.run("pyright", python, "--ignoreexternal", "--verifytypes", module(package))
 
 
-@nox.session(python=OLDEST, default=False)
+@nox.session(python=OLDEST, default=False, allow_parallel=False)
 def bench(session: nox.Session) -> None:
     """What it costs, beside the peers. `-- --check` fails when a recorded ratio got worse."""
     sync(session, "--all-packages", "--group", "bench")
@@ -193,7 +198,7 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "bench", *session.posargs)
 
 
-@nox.session(python=OLDEST, default=False)
+@nox.session(python=OLDEST, default=False, allow_parallel=False)
 def stress(session: nox.Session) -> None:
     """Every test marked `stress`, 200 times over."""
     sync(session, "--all-packages", "--group", "integration")
@@ -201,14 +206,14 @@ def stress(session: nox.Session) -> None:
     pytest(session, *args)
 
 
-@nox.session(python=OLDEST, default=False)
+@nox.session(python=OLDEST, default=False, allow_parallel=False)
 def soak(session: nox.Session) -> None:
     """Half an hour of mixed load and random kills; the ledger must balance."""
     sync(session, "--all-packages", "--group", "integration")
     pytest(session, "-s", "tests-integration/soak", "--soak-minutes=30")
 
 
-@nox.session(python=OLDEST, default=False)
+@nox.session(python=OLDEST, default=False, allow_parallel=False)
 def fuzz(session: nox.Session) -> None:
     """Ten minutes of hostile bytes for every decoder (atheris)."""
     sync(session, "--all-packages", "--group", "fuzz")

@@ -144,6 +144,7 @@ class SqliteSource(Generic[T]):
 
     async def renew(self, held: Sequence[Delivery[T]]) -> list[Delivery[T]]:
         """Begin the leases of `held` anew. Returns those that were lost, except what was settled meanwhile."""
+        held = tuple(held)  # the caller's list may change while we wait
         holds = [delivery._held for delivery in held]  # pyright: ignore[reportPrivateUsage]
         kept = await self._call(lambda store, now: [store.renew(hold, now) for hold in holds])
         return [

@@ -110,11 +110,8 @@ class StoreThread:
 
     def _serve(self, store: Store) -> None:
         timeout: float | None = None
-        while True:
-            calls = self._next_calls(timeout)
-            if self._stopping and not calls:
-                return
-            finished = self._cycle(store, calls)
+        while not (self._stopping and self._inbox.empty()):
+            finished = self._cycle(store, self._next_calls(timeout))
             if finished and not self._deliver(finished):
                 undone = [call for call in map(Call[Any].undone, finished) if call is not None]
                 self._execute(store, undone)
@@ -133,16 +130,18 @@ class StoreThread:
     def _cycle(self, store: Store, calls: list[Call[Any]]) -> list[Call[Any]]:
         """Do new calls, and try the parked ones again. Returns those that are finished."""
         idle = not calls and not self.draining
-        calls = [call for call in (*calls, *self._parked) if call.begin()]
+        parked = [] if self._stopping else self._parked
+        calls = [call for call in (*calls, *parked) if call.begin()]
         self._asking = bool(calls)  # before we look: who commits after our look must see that we ask
         if calls and not (idle and self._seconds_until_due(store) > 0):
             self._execute(store, calls)
         for call in calls:
             if not call.finished and call.unwanted:
                 call.finish([])
-        self._parked = [call for call in calls if not call.finished]
-        self._asking = bool(self._parked)
-        for call in self._parked:
+        unfinished = [call for call in calls if not call.finished]
+        self._parked = [*self._parked, *unfinished] if self._stopping else unfinished
+        self._asking = bool(unfinished)
+        for call in unfinished:
             call.park()
         return [call for call in calls if call.finished]
 

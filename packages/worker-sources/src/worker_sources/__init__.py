@@ -1,5 +1,6 @@
 """Where inputs come from, one at a time, when asked."""
 
+from ._compose import Merged as Merged
 from ._compose import batched as batched
 from ._compose import limited as limited
 from ._compose import mapped as mapped
@@ -34,6 +35,7 @@ __all__ = [
     "EventSource",
     "ForeignFile",
     "IterableSource",
+    "Merged",
     "QueueFull",
     "QueueSource",
     "SourceClosed",

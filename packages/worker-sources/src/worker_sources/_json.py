@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from ._errors import EncodeError
 
@@ -29,6 +30,6 @@ def dumps(value: object) -> bytes:
     return body
 
 
-def loads(body: bytes) -> object:
+def loads(body: bytes) -> Any:  # what was put, of the type that the caller says it has
     """Decode what `dumps` has encoded."""
     return json.loads(body)

@@ -85,7 +85,7 @@ class SqliteSource(Generic[T]):
         busy_timeout: float = 5,
         synchronous: Literal["NORMAL", "FULL"] = "NORMAL",
         dumps: Callable[[T], bytes] = _json.dumps,
-        loads: Callable[[bytes], T] = _json.loads,  # type: ignore[assignment]  # T is what the caller says it is
+        loads: Callable[[bytes], T] = _json.loads,
     ) -> None:
         for name, value in (("lease", lease), ("max_attempts", max_attempts), ("poll", poll)):
             if not value > 0:

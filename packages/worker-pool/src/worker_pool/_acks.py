@@ -95,13 +95,6 @@ class AckFeed(Feed):
         self.lost += 1
         self._over(job)
 
-    def _over(self, job: Job) -> None:
-        """It ended without an outcome."""
-        if self.sink is not None:
-            self.sink.put(job.index, None)
-        else:
-            self.consumed()
-
     # --- settling and renewing
 
     def _settle(self, job: Job, verb: Callable[[], Awaitable[bool]], settled: Callable[[bool], None]) -> None:

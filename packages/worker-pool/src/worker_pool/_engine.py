@@ -78,6 +78,7 @@ class Engine:
         self.tally: Tally = Tally()
         self.feeds: set[Feed] = set()
         self.hosts: set[Host] = set()
+        self.slots: int = options.slots  # inputs that the workers can have at once
         self.ended: anyio.Event = anyio.Event()
         self.is_closed = False
         self.watchdog: Watchdog = Watchdog()
@@ -89,7 +90,7 @@ class Engine:
 
     # --- calls
 
-    def check_open(self) -> TaskGroup:
+    def check_open(self) -> None:
         """Refuse a call that comes too early or too late."""
         if self.roster.broken is not None:
             raise PoolBroken(self.roster.failures, self.roster.broken)
@@ -97,29 +98,28 @@ class Engine:
             raise PoolClosed
         if self._group is None:
             raise RuntimeError("enter the pool first: async with WorkPool(make_worker) as pool")
-        return self._group
 
     def open(self, source: Any, sink: Sink | None) -> Feed:
         """Begin a call that takes its inputs from `source`."""
-        group = self.check_open()
+        self.check_open()
         source = resolve(source)
         feed: Feed
         if hasattr(source, "renew"):
             feed = acks = AckFeed(self, source, sink)
             feed.pump = Pump(feed, acks.fetch, None, PATIENCE)
-            group.start_soon(acks.renew)
+            self.spawn(acks.renew)
         else:
             feed = Feed(self, pulls(source), sink)
             feed.pump = pump_for(feed, source)
         self.begin(feed)
         if feed.pump is not None:
-            group.start_soon(feed.pump.run)
+            self.spawn(feed.pump.run)
         return feed
 
     def spawn(self, function: Callable[..., Coroutine[Any, Any, object]], *arguments: Any) -> None:
-        """Run `function` in a task of the pool."""
+        """Run `function` in a task of the pool, shielded: the pool decides when it ends, also under cancellation."""
         assert self._group is not None
-        self._group.start_soon(function, *arguments)
+        self._group.start_soon(_shielded, function, arguments)
 
     def begin(self, feed: Feed) -> None:
         """Let a feed take part."""
@@ -140,7 +140,7 @@ class Engine:
         """A call has ended."""
         self.feeds.discard(feed)
         self.tally.add(feed)
-        self._check_quiet()
+        self.check_quiet()
 
     def cut(self, is_unwanted: Callable[[Job], bool], verdict: Verdict) -> None:
         """Cancel the running jobs that are unwanted; `verdict` is what becomes of them."""
@@ -196,6 +196,11 @@ class Engine:
     def started(self, host: Host, event: WorkerStarted) -> None:
         """A worker is ready."""
         self.tally.started += 1
+        slots = self.options.max_size * sum(seat.capacity for seat in host.seats)
+        if slots > self.slots:  # its lists hold more than one input
+            self.slots = slots
+            for feed in tuple(self.feeds):
+                feed.widen(2 * slots)
         self.roster.started(host)
         self.watchdog.watched.add(host)
         self.watchdog.watched.update(host.seats)
@@ -208,7 +213,7 @@ class Engine:
         self.hosts.discard(host)
         if self.is_closed:
             self.roster.gone(host)
-            self._check_quiet()
+            self.check_quiet()
             return
         self.tally.start_failures += 1
         self.roster.start_failed(host, error)
@@ -237,7 +242,7 @@ class Engine:
             self.events.tell(event)
         self.roster.gone(host)
         self.demand.stir()
-        self._check_quiet()
+        self.check_quiet()
 
     def wants_retired(self, info: WorkerInfo) -> bool:
         """Ask `retire`. A worker that can't be judged is replaced: to be sure, and so that it is noticed."""
@@ -254,7 +259,7 @@ class Engine:
     async def start(self, group: TaskGroup) -> None:
         """Begin to work in `group`."""
         self._group = group
-        group.start_soon(self.watchdog.run)
+        self.spawn(self.watchdog.run)
         self.roster.fill()
 
     def close(self, grace: float) -> None:
@@ -266,8 +271,8 @@ class Engine:
         self._drop_all(None)
         for host in tuple(self.hosts):
             host.leave("closed")
-        self._group.start_soon(self._finish)
-        self._check_quiet()
+        self.spawn(self._finish)
+        self.check_quiet()
 
     def _break(self, error: PoolBroken) -> None:
         log.error("the pool is broken: %s", error)
@@ -294,6 +299,12 @@ class Engine:
         self.watchdog.stop()
         self.ended.set()
 
-    def _check_quiet(self) -> None:
-        if self.is_closed and not self.feeds and not self.hosts:
+    def check_quiet(self) -> None:
+        """See whether, after the close, everything has ended but what others have to look at."""
+        if self.is_closed and not self.hosts and all(feed.is_settled for feed in self.feeds):
             self._quiet.set()
+
+
+async def _shielded(function: Callable[..., Coroutine[Any, Any, object]], arguments: tuple[Any, ...]) -> None:
+    with anyio.CancelScope(shield=True):
+        await function(*arguments)

@@ -65,7 +65,8 @@ class Feed:
         self._pull = pull
         self._is_special = pull is None  # there may be more to `next` than to pull
         self._may_pile_up = sink is not None  # more may be outstanding than there are slots
-        self._looked_at = 0
+        self._shown = 0  # outcomes, or their absence, given to the sink ...
+        self._looked_at = 0  # ... and looked at there
         self._spare: Job | None = None  # one that is over, for the next input: it saves a sixth of what an input costs
         self._heed = False  # is there anything to do when an input is settled?
         self._is_parked = False  # it would take more, but for the window
@@ -179,7 +180,7 @@ class Feed:
             outcome = Success(job.input, result, job.attempts, info.id, started, ended - started)
             if self._listeners:
                 self.engine.tell_finished(outcome)
-            sink.put(job.index, outcome)
+            self._show(job, outcome)
 
     def fail(self, job: Job, error: Exception, info: WorkerInfo, started: float, ended: float) -> None:
         """It did not return: it raised, was cut for its time, or its worker died."""
@@ -203,15 +204,39 @@ class Feed:
     def _publish(self, job: Job, outcome: Outcome[Any, Any]) -> None:
         self.engine.tell_finished(outcome)
         if self.sink is not None:
-            self.sink.put(job.index, outcome)
+            self._show(job, outcome)
 
     def withdrawn(self, job: Job, *_: object) -> None:
         """It ended without an outcome: not started, or cut because nobody wants it any more."""
         self.unfinished += 1
+        self._over(job)
+
+    def _over(self, job: Job) -> None:
+        """It ended without an outcome."""
         if self.sink is not None:
-            self.sink.put(job.index, None)
+            self._show(job, None)
         else:
             self.consumed()
+
+    def _show(self, job: Job, outcome: Outcome[Any, Any] | None) -> None:
+        self._shown += 1
+        assert self.sink is not None
+        self.sink.put(job.index, outcome)
+        if self.is_ended:
+            self._look()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing will come from here any more, though outcomes may still have to be looked at."""
+        return (
+            self.is_ended and self.pump is None and (self.taken == self._shown if self.sink else not self.outstanding)
+        )
+
+    def widen(self, window: int) -> None:
+        """Workers can hold more than was known."""
+        self.window = window
+        if self._heed:
+            self._look()
 
     def _run_again(self, job: Job, delay: float) -> None:
         self.retried += 1
@@ -273,6 +298,8 @@ class Feed:
         if self.is_ended:
             if not self.outstanding and self.pump is None:
                 self._finish()
+            elif self.engine.is_closed:
+                self.engine.check_quiet()
         elif self._is_parked and self.outstanding <= self.window // 2:
             self._heed = self._is_parked = False
             self.engine.demand.ready(self)

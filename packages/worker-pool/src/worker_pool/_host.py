@@ -129,8 +129,8 @@ class Host:
         options = self.engine.options
         async with open_worker(self.engine.make_worker, options.destroy_timeout) as worker:
             self._life.deadline = math.inf
-            self._start(worker)
             try:
+                self._start(worker)
                 await self._serve()
             finally:
                 for seat in tuple(self._expected):  # cancelled before their first step

@@ -69,7 +69,7 @@ class Port:
         self._overlaps = bool(getattr(worker, "overlaps", False))
         batch = getattr(worker, "batch", None)
         self._longest = options.concurrency if batch is None else max(1, batch)
-        self._capacity = options.concurrency if batch is None else options.concurrency * self._longest
+        self.capacity = options.concurrency if batch is None else options.concurrency * self._longest
         self._target = 1 if not self._overlaps else self._longest
         self._pace = math.inf  # seconds per input, measured
         self._last = 0.0  # when the previous input ended
@@ -82,7 +82,7 @@ class Port:
     @property
     def room(self) -> int:
         """How many inputs it would take now."""
-        return max(0, (self._capacity if self._overlaps or self._target > 1 else 1) - self.load - self._late)
+        return max(0, (self.capacity if self._overlaps or self._target > 1 else 1) - self.load - self._late)
 
     # --- called by others
 
@@ -175,14 +175,13 @@ class Port:
         """How many inputs the next list is to hold; 0: none now."""
         if self.host.leaving:
             return 0
-        in_flight = self.load + self._late
+        room = self.capacity - self.load - self._late
         if self._overlaps:
-            return min(self._longest, self._capacity - in_flight)
-        if not in_flight:
+            return min(self._longest, room)
+        if room == self.capacity:
             return self._target
-        if self._target == 1 or in_flight > self._target:
-            return 0
-        return min(self._target, self._capacity - in_flight)
+        behind = self.capacity - room <= self._target and self._target > 1  # at most one list waits behind another
+        return self._target if behind and room >= self._target else 0
 
     def _take(self, size: int) -> list[Job]:
         take = self.host.engine.demand.take
@@ -256,12 +255,12 @@ class Port:
                 host.engine.demand.stir()
 
     def _measure(self, seconds: float) -> None:
-        """Learn the pace, and set the length of lists by it: slowly up, at once down."""
+        """Learn the pace, and set the length of lists by it: at once down, and up by steps."""
         if self._overlaps or self._longest == 1:
             return
-        self._pace = seconds if self._pace == math.inf else self._pace + (seconds - self._pace) / 8
-        fitting = int(QUANTUM / max(self._pace, seconds, 1e-7))
-        self._target = max(1, min(self._longest, self._target * 2, fitting))
+        self._pace = max(seconds, (min(self._pace, 1.0) + seconds) / 2, 1e-7)
+        longest = min(self._longest, self.capacity // 2)  # so that there is room for two
+        self._target = max(1, min(longest, self._target * 2, int(QUANTUM / self._pace)))
 
     def _give_up(self, batch: Batch, job: Job, verdict: Verdict) -> None:
         """End a job that the worker has not settled. The worker is in doubt then, unless it says otherwise."""

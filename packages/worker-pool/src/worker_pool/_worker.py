@@ -124,7 +124,7 @@ async def open_worker(make_worker: Callable[[], Any], destroy_timeout: float) ->
     """Make a worker, and end it.
 
     A context manager is entered and left, and that is its whole life; any other worker has `init` and `destroy`.
-    `destroy` is called also after an `init` that failed, and has its own time even if everything is cancelled.
+    `destroy` is called also after an `init` that failed, and has `destroy_timeout` then even if that was cancelled.
     """
     made: Any = await _resolved(make_worker())
     if hasattr(made, "__aenter__"):
@@ -132,14 +132,20 @@ async def open_worker(make_worker: Callable[[], Any], destroy_timeout: float) ->
             yield _as_worker(entered)
         return
     worker = _as_worker(made)
+    destroy = getattr(worker, "destroy", _nothing)
     try:
-        if (init := getattr(worker, "init", None)) is not None:
-            await init()
+        await getattr(worker, "init", _nothing)()
+    except BaseException:
+        with anyio.CancelScope(shield=True, deadline=anyio.current_time() + destroy_timeout):
+            await destroy()
+        raise
+    try:
         yield worker
     finally:
-        if (destroy := getattr(worker, "destroy", None)) is not None:
-            with anyio.CancelScope(shield=True, deadline=anyio.current_time() + destroy_timeout):
-                await destroy()
+        await destroy()  # in no scope of its own: `init` may have left one open that is closed here
+
+
+async def _nothing() -> None: ...
 
 
 async def _resolved(made: Any) -> Any:

@@ -1,0 +1,47 @@
+"""The surface: what is public, what it says it is, and that types are inferred."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import worker_pool
+import worker_pool.testing
+
+HERE = Path(__file__).parent
+
+
+@pytest.mark.parametrize("module", [worker_pool, worker_pool.testing], ids=lambda module: module.__name__)
+def test_all_names_what_is_public(module: object) -> None:
+    names = module.__all__  # type: ignore[attr-defined]
+    assert sorted(set(names)) == sorted(names)
+    for name in names:
+        thing = getattr(module, name)
+        if isinstance(thing, type) or inspect.isfunction(thing):
+            assert thing.__doc__, f"{name} has no docstring"
+
+
+def test_every_name_imported_is_in_all() -> None:
+    public = {name for name in vars(worker_pool) if not name.startswith("_") and name not in ("testing",)}
+    assert public == set(worker_pool.__all__)
+
+
+def test_it_imports_anyio_and_no_event_loop() -> None:
+    code = "import sys, worker_pool, worker_pool.testing; assert 'trio' not in sys.modules; print('ok')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "ok\n"
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("checker", [["mypy", "--strict"], ["pyright"]], ids=lambda words: words[0])
+def test_types_are_inferred(checker: list[str]) -> None:
+    if checker[0] == "pyright":
+        command = [sys.executable, "-m", *checker, str(HERE / "typing_api.py")]
+    else:
+        command = [sys.executable, "-m", *checker, "--no-incremental", str(HERE / "typing_api.py")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

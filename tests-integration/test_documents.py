@@ -25,7 +25,8 @@ def parse(block: str) -> ast.Module:
 
 @every_document
 def test_links_lead_to_files(document: Path) -> None:
-    targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", document.read_text())
+    prose = re.sub(r"^```.*?^```|`[^`\n]*`", "code", document.read_text(), flags=re.MULTILINE | re.DOTALL)
+    targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", prose)
     local = [target for target in targets if "://" not in target and not target.startswith("mailto:")]
     assert [target for target in local if not (document.parent / target).exists()] == []
 

@@ -10,6 +10,7 @@ import os
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from typing import Any
@@ -120,8 +121,8 @@ def orphans(pool_name: str, *, busy: bool, directory: str) -> None:
     if not busy:
         wait(futures, LIMIT)
     wait_for(lambda: len([name for name in os.listdir(directory) if name.isdigit()]) >= WORKERS)
-    print("\nready", flush=True)
-    sys.stdin.read()
+    with open(os.path.join(directory, "ready"), "w"):
+        time.sleep(60)
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -148,4 +149,8 @@ CELLS: dict[str, Callable[..., None]] = {
 }
 
 if __name__ == "__main__":
-    CELLS[sys.argv[2]](sys.argv[1], *sys.argv[3:])
+    try:
+        CELLS[sys.argv[2]](sys.argv[1], *sys.argv[3:])
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)  # not by way of whatever the pool left running

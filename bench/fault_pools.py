@@ -6,11 +6,13 @@ Each starts its workers by "spawn" (a fresh interpreter), two of them. What a po
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
+
+import anyio
 
 from bench.fault_tasks import broken_init, run
 
@@ -140,19 +142,19 @@ class Mpire(Pool):
 
 
 class Async(Pool):
-    """A pool that lives in an event loop, run by a portal in a thread."""
+    """A pool that lives in an event loop, run by a portal in a thread; `opened` is entered and left in one task."""
 
     backend = "asyncio"
 
     def __init__(self, init: Callable[[], None] | None) -> None:
         from anyio.from_thread import start_blocking_portal
 
-        self.context = start_blocking_portal(self.backend)
-        self.portal = self.context.__enter__()
-        self.stack = AsyncExitStack()
-        self.portal.call(self.enter, init)
+        self.loop = start_blocking_portal(self.backend)  # kept: the portal closes with it
+        self.portal = self.loop.__enter__()
+        self.context = self.portal.wrap_async_context_manager(self.portal.call(self.opened, init))
+        self.pool = self.context.__enter__()
 
-    async def enter(self, init: Callable[[], None] | None) -> None:
+    def opened(self, init: Callable[[], None] | None) -> Any:
         raise NotImplementedError
 
     async def execute(self, order: Any) -> Any:
@@ -162,19 +164,18 @@ class Async(Pool):
         return self.portal.start_task_soon(self.execute, order)
 
     def close(self) -> None:
-        self.portal.call(self.stack.aclose)
+        """Cancel what runs, and leave."""
+        self.portal.start_task_soon(self.portal.stop, True)
         self.context.__exit__(None, None, None)
 
 
 class Aiomultiprocess(Async):
-    async def enter(self, init: Callable[[], None] | None) -> None:
+    def opened(self, init: Callable[[], None] | None) -> Any:
         from aiomultiprocess import Pool as AioPool
 
-        self.pool = await self.stack.enter_async_context(AioPool(WORKERS, initializer=init))
+        return AioPool(WORKERS, initializer=init)
 
     async def execute(self, order: Any) -> Any:
-        from bench.fault_pools import run_async
-
         return await self.pool.apply(run_async, (order,))
 
     def close(self) -> None:
@@ -190,69 +191,60 @@ async def run_async(order: Any) -> Any:
 
 
 class ToProcess(Async):
-    async def enter(self, init: Callable[[], None] | None) -> None:
+    def opened(self, init: Callable[[], None] | None) -> Any:
         if init:
             raise NotImplementedError
-        import anyio
 
-        self.limiter = anyio.CapacityLimiter(WORKERS)
+        @asynccontextmanager
+        async def limited() -> AsyncIterator[Any]:
+            yield anyio.CapacityLimiter(WORKERS)
+
+        return limited()
 
     async def execute(self, order: Any) -> Any:
         from anyio import to_process
 
-        return await to_process.run_sync(run, order, cancellable=True, limiter=self.limiter)
-
-    def close(self) -> None:
-        self.portal.start_task_soon(self.portal.stop, True)
-        self.context.__exit__(None, None, None)
+        return await to_process.run_sync(run, order, cancellable=True, limiter=self.pool)
 
 
 class TrioParallel(Async):
     backend = "trio"
 
-    async def enter(self, init: Callable[[], None] | None) -> None:
+    def opened(self, init: Callable[[], None] | None) -> Any:
         import trio
         import trio_parallel
 
-        options = {"init": init} if init else {}
-        self.limiter = trio.CapacityLimiter(WORKERS)
-        self.pool = await self.stack.enter_async_context(trio_parallel.open_worker_context(**options))
+        @asynccontextmanager
+        async def limited() -> AsyncIterator[Any]:
+            async with trio_parallel.open_worker_context(**({"init": init} if init else {})) as context:
+                yield partial(context.run_sync, kill_on_cancel=True, limiter=trio.CapacityLimiter(WORKERS))
+
+        return limited()
 
     async def execute(self, order: Any) -> Any:
-        return await self.pool.run_sync(run, order, kill_on_cancel=True, limiter=self.limiter)
-
-    def close(self) -> None:
-        self.portal.start_task_soon(self.portal.stop, True)
-        self.context.__exit__(None, None, None)
+        return await self.pool(run, order)
 
 
 class Ours(Async):
-    async def enter(self, init: Callable[[], None] | None) -> None:
+    def opened(self, init: Callable[[], None] | None) -> Any:
         from worker_pool import WorkPool
         from worker_spawn import function_worker
 
         setup = "bench.fault_tasks:broken_init" if init else None
-        make = partial(function_worker, "bench.fault_tasks:run", setup=setup)
-        self.pool = await self.stack.enter_async_context(WorkPool(make, max_size=WORKERS))
+        return WorkPool(partial(function_worker, "bench.fault_tasks:run", setup=setup), max_size=WORKERS)
 
     async def execute(self, order: Any) -> Any:
         return await self.pool.execute(order)
 
     def map(self, orders: Iterable[Any]) -> Iterator[Any]:
         """Read the stream from this thread, one outcome at a time."""
-
-        @contextmanager
-        def opened() -> Iterator[Any]:
-            with self.portal.wrap_async_context_manager(self.pool.stream(orders)) as outcomes:
-                yield outcomes
-
-        with opened() as outcomes:
+        with self.portal.wrap_async_context_manager(self.portal.call(self.pool.stream, orders)) as outcomes:
             while True:
                 yield self.portal.call(outcomes.__anext__).result
 
     def close(self) -> None:
         self.portal.call(partial(self.pool.shutdown, grace=0.5))
-        super().close()
+        self.context.__exit__(None, None, None)
 
 
 class OursOnTrio(Ours):

@@ -82,14 +82,14 @@ def ordinary(command: Sequence[str]) -> Verdict:
 
 def after_the_death_of_the_parent(command: Sequence[str], directory: Path) -> Verdict:
     """Kill the pool's process once its workers are there; count those that still live after eight seconds."""
-    with subprocess.Popen(command, stdin=-1, stdout=-1, stderr=subprocess.DEVNULL, start_new_session=True) as cell:
-        assert cell.stdout is not None
+    null = subprocess.DEVNULL
+    with subprocess.Popen(command, stdin=null, stdout=null, stderr=null, start_new_session=True) as cell:
         try:
-            for line in cell.stdout:
-                if line == b"ready\n":
-                    break
-            else:
-                return False, "did not start"
+            deadline = time.monotonic() + HARD_LIMIT
+            while not (directory / "ready").exists():
+                if cell.poll() is not None or time.monotonic() > deadline:
+                    return False, "did not start"
+                time.sleep(0.02)
             handles = [os.pidfd_open(int(path.name)) for path in directory.iterdir() if path.name.isdigit()]
             cell.kill()
             living = survivors(handles)

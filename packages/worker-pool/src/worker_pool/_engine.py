@@ -267,7 +267,7 @@ class Engine:
         self._grace.deadline = min(self._grace.deadline, anyio.current_time() + grace)
         if self.is_closed or self._group is None:
             return
-        self.is_closed: bool = True
+        self.is_closed = True
         self._drop_all(None)
         for host in tuple(self.hosts):
             host.leave("closed")

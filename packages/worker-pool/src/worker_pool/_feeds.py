@@ -44,7 +44,7 @@ class Feed:
     def __init__(self, engine: Engine, pull: Callable[[], Any] | None, sink: Sink | None = None) -> None:
         self.engine = engine
         self.sink = sink
-        self.window: int = 2 * engine.options.slots
+        self.window: int = 2 * engine.slots
         self.stock: deque[Job] = deque()
         self.succeeded: int = 0
         self.failed: int = 0
@@ -87,7 +87,8 @@ class Feed:
 
     def take_now(self) -> Job | None:
         """Take an input from the source, which has it at once: the hot path of `next`."""
-        if self._may_pile_up and self.outstanding >= self.window:
+        # The first comparison is cheap, and enough most of the time.
+        if self._may_pile_up and self.taken - self._looked_at >= self.window and self.outstanding >= self.window:
             self._heed = self._is_parked = True
             return None
         try:
@@ -180,7 +181,11 @@ class Feed:
             outcome = Success(job.input, result, job.attempts, info.id, started, ended - started)
             if self._listeners:
                 self.engine.tell_finished(outcome)
-            self._show(job, outcome)
+            self._shown += 1
+            sink.put(job.index, outcome)
+            job.attempts, self._spare = 1, job
+            if self.is_ended:
+                self._look()
 
     def fail(self, job: Job, error: Exception, info: WorkerInfo, started: float, ended: float) -> None:
         """It did not return: it raised, was cut for its time, or its worker died."""
@@ -255,7 +260,7 @@ class Feed:
     def consumed(self) -> None:
         """An outcome has been looked at, or there will be none to look at: a place in the window is free."""
         self._looked_at += 1
-        if self._heed:
+        if self._heed and (not self._is_parked or self.taken - self._looked_at <= self.window // 2 or self.is_ended):
             self._look()
         if self.hunger is not None:
             self.hunger.set()
@@ -277,12 +282,12 @@ class Feed:
         """Nothing is wanted any more: end, take back what has not started, and cut what runs."""
         self.drop_unstarted(error)
         if not self.is_cancelled:
-            self.is_cancelled: bool = True
+            self.is_cancelled = True
             self.engine.cut(lambda job: job.feed is self, self.withdrawn)
 
     def drop_unstarted(self, error: BaseException | None = None) -> None:
         """End, and take back what has not started."""
-        self.is_dropped: bool = True
+        self.is_dropped = True
         self.end(error)
         self.engine.demand.withdraw(self)
         unstarted = [*self.stock, *self._delayed, *self.engine.demand.purge(lambda job: job.feed is self)]

@@ -54,7 +54,7 @@ class Host:
         if not self._has_started:
             self._life.cancel()
         if not self.leaving:
-            self.leaving: bool = True
+            self.leaving = True
             self._reason = reason
             if self._has_started:
                 self.engine.roster.leaving(self)
@@ -143,10 +143,10 @@ class Host:
         options = self.engine.options
         self.worker = worker
         self.info = WorkerInfo(worker, self.number)
-        self.survives_cancel: bool = bool(getattr(worker, "survives_cancel", False))
+        self.survives_cancel = bool(getattr(worker, "survives_cancel", False))
         self.release = getattr(worker, "release", None)
         self._has_active = hasattr(worker, "active")
-        self.is_plain: bool = self.release is None and not self._has_active and options.retire is None
+        self.is_plain = self.release is None and not self._has_active and options.retire is None
         if hasattr(worker, "submit"):
             self.seats = [Port(self)]
         else:

@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, TypeAlias
 
 import anyio
-from anyio.lowlevel import cancel_shielded_checkpoint, checkpoint
+from anyio.lowlevel import checkpoint
 
 from ._errors import TaskAborted, TaskTimeout
 from ._events import log
@@ -138,24 +138,25 @@ class Lane:
         while True:
             if job is not None:  # even if it was halted meanwhile: a job in hand is run
                 await self._run(job)
-            if self._halted:
+                job = None if self._halted else await self._look()
+            if job is None and not self._halted:
+                job = await self._sleep()
+            demand.stir()
+            if job is None and self._halted:
                 return
-            job = await self._wait()
 
-    async def _wait(self) -> Job | None:
-        """Look once more after one turn of the event loop, then sleep until there is work or the worker leaves.
+    async def _look(self) -> Job | None:
+        """Ask once more after one turn of the event loop.
 
         Whoever has just got a result often brings the next input in that turn, and it is cheaper than to be woken.
         """
         demand = self.host.engine.demand
         demand.looking()
         try:
-            await cancel_shielded_checkpoint()
+            await checkpoint()
         finally:
             demand.woke()
-        job = None if self._halted else demand.take() or await self._sleep()
-        demand.stir()
-        return job
+        return None if self._halted else demand.take()
 
     async def _sleep(self) -> Job | None:
         demand = self.host.engine.demand

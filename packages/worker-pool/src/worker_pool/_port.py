@@ -104,14 +104,17 @@ class Port:
     def check(self, now: float) -> float:
         """See `Watched`."""
         limit = self.host.engine.options.execute_timeout
+        if limit == math.inf or (self._late and not self._overlaps):
+            return math.inf  # in line behind one that was given up nobody's time runs
         for batch in tuple(self._batches):
-            since = batch.at if self._overlaps else max(batch.at, self._last)
-            if since + limit > now:
-                return since + limit
-            first = next((job for job in batch.jobs if job is not None), None)
-            if first is not None:
-                for job in [job for job in batch.jobs if job is not None] if self._overlaps else [first]:
-                    self._give_up(batch, job, self._time_out)
+            due = (batch.at if self._overlaps else max(batch.at, self._last)) + limit
+            overdue = [job for job in batch.jobs if job is not None]
+            if due > now and overdue:
+                return due
+            for job in overdue if self._overlaps else overdue[:1]:
+                self._give_up(batch, job, self._time_out)
+                if not self._overlaps:
+                    return math.inf
         return math.inf
 
     def cut_where(self, is_unwanted: Any, verdict: Verdict) -> None:
@@ -233,7 +236,8 @@ class Port:
         """The worker has done with a job that the pool had given up."""
         self.host.engine.tally.dropped += 1
         self._late -= 1
-        self._count_down(batch, perf_counter())
+        self._count_down(batch, now := perf_counter())
+        self.host.engine.watchdog.expect(now + self.host.engine.options.execute_timeout)
         self._continue()
 
     def _count_down(self, batch: Batch, now: float) -> None:

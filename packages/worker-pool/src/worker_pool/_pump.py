@@ -60,7 +60,7 @@ class Pump:
         while not feed.is_ended:
             wanted = feed.wanted()
             if not wanted:
-                await checkpoint()
+                await checkpoint()  # a slot that becomes free in this turn is cheaper than to be woken for it
                 wanted = feed.wanted()
             if wanted:
                 for job in await self._fetch(wanted):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import anyio
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from ._feeds import Feed
     from ._outcome import Outcome, Summary
 
+QUICK = 0.001  # seconds from one wait of the consumer to the next, ...
+WIDEST = 64  # ... within which so many inputs may be taken ahead of it, even if there are fewer slots
+
 In = TypeVar("In")
 Out = TypeVar("Out")
 
@@ -24,8 +28,8 @@ class OutcomeStream(Generic[In, Out]):
     """An async iterator of outcomes, from `pool.stream`. Enter it, then iterate.
 
     Inputs are taken from its source from when it is entered, as workers are free, and at most twice as many as the
-    pool has slots before their outcomes are looked at: a slow consumer slows the source. It ends after the last
-    outcome. `PoolBroken` and what the source itself raised come then, once, bare. Leaving it early, by `break`,
+    pool has slots before their outcomes are looked at: a slow consumer slows the source. (One that is not ordered and
+    passes within a millisecond takes up to 64.) It ends after the last outcome. `PoolBroken` and what the source itself raised come then, once, bare. Leaving it early, by `break`,
     error or cancellation, cancels the inputs that still run and waits until they have let go.
     """
 
@@ -36,7 +40,9 @@ class OutcomeStream(Generic[In, Out]):
         self._ready: deque[Outcome[In, Out]] = deque()
         self._early: dict[int, Outcome[In, Out] | None] = {}  # ordered: those before whose turn it is
         self._next = 1
-        self._wake = anyio.Event()
+        self._wake: anyio.Event | None = None
+        self._is_left = False
+        self._waited = 0.0  # when it was waited for an outcome
         self._has_ended = False
         self._feed: Feed | None = None
 
@@ -50,33 +56,45 @@ class OutcomeStream(Generic[In, Out]):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         feed = self._opened()
-        self._early.clear()
-        while self._ready:
-            self._ready.popleft()
+        self._is_left = True
+        self._throw_away()
+        for _ in range(len(self._early)):
             feed.consumed()
-        self._next = -1
+        self._early.clear()
         await self._engine.leave(feed)
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Outcome[In, Out]:
-        feed = self._opened()
-        if not self._ready and not self._has_ended:
+        feed = self._feed or self._opened()
+        ready = self._ready
+        if not ready:
+            await self._wait(feed)
+        outcome = ready.popleft()
+        feed.consumed()
+        return outcome
+
+    async def _wait(self, feed: Feed) -> None:
+        """Wait for an outcome, or raise what there is to raise at the end."""
+        if not self._has_ended:
+            if not self._ordered:
+                self._adapt(feed)
             await checkpoint()  # most often it is there then, and that is cheaper than to be woken
         while not self._ready:
             if self._has_ended:
                 error, feed.error = feed.error, None
-                if error is not None:
-                    raise error
-                raise StopAsyncIteration
+                raise error or StopAsyncIteration
+            if self._wake is None:
+                self._wake = anyio.Event()
             with self._engine.nested():
                 await self._wake.wait()
-        outcome = self._ready.popleft()
-        if not self._ready and not self._has_ended:
-            self._wake = anyio.Event()
-        feed.consumed()
-        return outcome
+
+    def _adapt(self, feed: Feed) -> None:
+        """Take more ahead while windows pass so quickly that turns of the event loop are what they cost."""
+        now = perf_counter()
+        is_quick, self._waited = now - self._waited < QUICK, now
+        feed.window = max(2 * self._engine.slots, min(2 * feed.window, WIDEST) if is_quick else 0)
 
     @property
     def summary(self) -> Summary:
@@ -85,27 +103,40 @@ class OutcomeStream(Generic[In, Out]):
 
     def put(self, index: int, outcome: Outcome[In, Out] | None) -> None:
         """Take an outcome from the feed. Not for users."""
-        if self._next < 0:  # nobody looks any more
+        if not self._ordered and outcome is not None:
+            self._ready.append(outcome)
+        elif self._is_left or not self._ordered:
             self._opened().consumed()
-        elif not self._ordered:
-            self._show(outcome)
         else:
             self._early[index] = outcome
             while self._next in self._early:
-                self._show(self._early.pop(self._next))
+                outcome = self._early.pop(self._next)
                 self._next += 1
+                if outcome is None:
+                    self._opened().consumed()
+                else:
+                    self._ready.append(outcome)
+        if self._wake is not None and self._ready:
+            self._alert()
+        if self._is_left:
+            self._throw_away()
 
     def end(self) -> None:
         """There will be no more. Not for users."""
         self._has_ended = True
-        self._wake.set()
+        self._alert()
 
-    def _show(self, outcome: Outcome[In, Out] | None) -> None:
-        if outcome is None:
-            self._opened().consumed()
-        else:
-            self._ready.append(outcome)
+    def _alert(self) -> None:
+        if self._wake is not None:
             self._wake.set()
+            self._wake = None
+
+    def _throw_away(self) -> None:
+        """Nobody looks any more: as if all had been looked at."""
+        feed = self._opened()
+        while self._ready:
+            self._ready.popleft()
+            feed.consumed()
 
     def _opened(self) -> Feed:
         if self._feed is None:

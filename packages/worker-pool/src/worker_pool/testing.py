@@ -79,7 +79,7 @@ class FakeWorker:
         if isinstance(step, BaseException):
             raise step
         if step is Die:
-            self.active: bool = False
+            self.active = False
             raise WorkerDied("as its script says")
         if step is Hang:
             await anyio.sleep_forever()

@@ -39,16 +39,16 @@ class Sink(Protocol):
 class Reader:
     """Owns the reading of one descriptor, not the descriptor."""
 
-    __slots__ = ("_buffer", "_decoder", "_fd", "_feed", "_sink", "_view", "_watch", "done", "paused")
+    __slots__ = ("_buffers", "_decoder", "_fd", "_feed", "_sink", "_view", "_watch", "done", "paused")
 
     def __init__(self, loop: Loop, fd: int, decoder: Decoder[Any], sink: Sink) -> None:
         self._fd = fd
         self._decoder = decoder
         self._feed = decoder.feed
         self._sink = sink
-        self._buffer = bytearray(CHUNK)  # one for all reads: a fresh one costs two page faults each time
-        self._view = memoryview(self._buffer)
-        self._watch = loop.readable(fd, self._on_readable)
+        self._view = memoryview(bytearray(CHUNK))  # one for all reads: a fresh one costs two page faults each time
+        self._buffers = (self._view,)
+        self._watch = loop.readable(fd, self._read)
         self.paused: bool = False
         self.done: bool = False
 
@@ -89,9 +89,6 @@ class Reader:
             left -= count
         self._finish(None)
 
-    def _on_readable(self) -> None:
-        self._read()
-
     def _read(self) -> int:
         """Read once. Returns the number of bytes; 0 when there is nothing now, or never again. Never raises.
 
@@ -99,34 +96,27 @@ class Reader:
         would have lost messages, and left who waits for them waiting for ever.
         """
         try:
-            return self._read_once()
+            count = os.readv(self._fd, self._buffers)
+            if count:
+                pending = self._decoder.pending
+                messages = self._feed(self._view[:count])
+                if messages:
+                    self._sink.received(messages, (pending + count) // len(messages) + OBJECT)
+            else:
+                self._finish(None)
+            return count
+        except BlockingIOError:
+            return 0
+        except ProtocolError as error:
+            if error.received:
+                self._sink.received(error.received, CHUNK // len(error.received) + OBJECT)
+            self._finish(error)
+        except OSError as error:  # ECONNRESET: the peer left without reading everything
+            self._finish(error)
         except Exception as error:
             logger.exception("what was received could not be handled: the channel is ended")
             self._finish(error)
-            return 0
-
-    def _read_once(self) -> int:
-        try:
-            count = os.readv(self._fd, (self._buffer,))
-        except BlockingIOError:
-            return 0
-        except OSError as error:  # ECONNRESET: the peer left without reading everything
-            self._finish(error)
-            return 0
-        if not count:
-            self._finish(None)
-            return 0
-        pending = self._decoder.pending
-        try:
-            messages = self._feed(self._view[:count])
-        except ProtocolError as error:
-            if error.received:
-                self._sink.received(error.received, count // len(error.received) + OBJECT)
-            self._finish(error)
-            return 0
-        if messages:
-            self._sink.received(messages, (pending + count) // len(messages) + OBJECT)
-        return count
+        return 0
 
     def _finish(self, error: Exception | None) -> None:
         if self.done:

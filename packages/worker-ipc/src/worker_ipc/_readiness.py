@@ -53,14 +53,19 @@ class Watch(Protocol):
 
 
 class Loop(Protocol):
-    """What a channel needs from an event loop."""
+    """What a channel needs from an event loop.
+
+    `is_fifo`: what was made ready first runs first. trio shuffles on purpose.
+    """
+
+    is_fifo: bool
 
     @property
     def waiter(self) -> Callable[[], Waiter]: ...
     @property
     def soon(self) -> Callable[[Callable[[], object]], object]: ...
-    def readable(self, fd: int, callback: Callable[[], None], /) -> Watch: ...
-    def writable(self, fd: int, callback: Callable[[], None], /) -> Watch: ...
+    def readable(self, fd: int, callback: Callable[[], object], /) -> Watch: ...
+    def writable(self, fd: int, callback: Callable[[], object], /) -> Watch: ...
 
 
 def current_loop(group: TaskGroup) -> Loop:
@@ -77,23 +82,25 @@ def current_loop(group: TaskGroup) -> Loop:
 class _AsyncioLoop:
     """asyncio already has all of it: the attributes are the loop's own methods, without a call in between."""
 
+    is_fifo = True
+
     def __init__(self) -> None:
         self._loop = loop = asyncio.get_running_loop()
         self.waiter: Callable[[], Waiter] = loop.create_future
         self.soon: Callable[[Callable[[], object]], object] = loop.call_soon
 
-    def readable(self, fd: int, callback: Callable[[], None]) -> Watch:
+    def readable(self, fd: int, callback: Callable[[], object]) -> Watch:
         # The integer, not a socket: selectors formats the repr of a socket on every miss (performance.md, finding 5).
         return _AsyncioWatch(fd, callback, self._loop.add_reader, self._loop.remove_reader)
 
-    def writable(self, fd: int, callback: Callable[[], None]) -> Watch:
+    def writable(self, fd: int, callback: Callable[[], object]) -> Watch:
         return _AsyncioWatch(fd, callback, self._loop.add_writer, self._loop.remove_writer)
 
 
 class _AsyncioWatch:
     __slots__ = ("_add", "_callback", "_fd", "_remove", "_started")
 
-    def __init__(self, fd: int, callback: Callable[[], None], add: Any, remove: Any) -> None:
+    def __init__(self, fd: int, callback: Callable[[], object], add: Any, remove: Any) -> None:
         self._fd, self._callback, self._add, self._remove = fd, callback, add, remove
         self._started = False
 
@@ -116,6 +123,8 @@ class _AsyncioWatch:
 class _TrioLoop:
     """trio has tasks instead of callbacks: one per watch, and one that runs what is wanted soon."""
 
+    is_fifo = False
+
     def __init__(self, trio: Any, group: TaskGroup) -> None:
         self._trio, self._group = trio, group
         self._callbacks: list[Callable[[], object]] = []
@@ -131,10 +140,10 @@ class _TrioLoop:
             task, self._parked = self._parked, None
             self._trio.lowlevel.reschedule(task)
 
-    def readable(self, fd: int, callback: Callable[[], None]) -> Watch:
+    def readable(self, fd: int, callback: Callable[[], object]) -> Watch:
         return _TrioWatch(self._trio, self._group, fd, callback, self._trio.lowlevel.wait_readable)
 
-    def writable(self, fd: int, callback: Callable[[], None]) -> Watch:
+    def writable(self, fd: int, callback: Callable[[], object]) -> Watch:
         return _TrioWatch(self._trio, self._group, fd, callback, self._trio.lowlevel.wait_writable)
 
     async def _run_soon(self) -> None:
@@ -195,7 +204,7 @@ class _TrioWatch:
         trio: Any,
         group: TaskGroup,
         fd: int,
-        callback: Callable[[], None],
+        callback: Callable[[], object],
         wait: Callable[[int], Awaitable[None]],
     ) -> None:
         self._trio, self._group, self._fd, self._callback, self._wait = trio, group, fd, callback, wait

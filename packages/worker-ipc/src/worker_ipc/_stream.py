@@ -64,9 +64,7 @@ class MessageStream(Generic[MessageT]):
         try:
             self._sink.received(messages, size)
         finally:
-            writer.corked = False
-            if writer.queued and not writer.watching:
-                writer.flush()
+            writer.uncork(len(messages) > 1)
 
     def ended(self, error: Exception | None) -> None:
         """No more messages come."""

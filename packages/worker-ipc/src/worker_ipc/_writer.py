@@ -102,6 +102,18 @@ class Writer:
             self.queued = len(data) - sent
             self._start()
 
+    def uncork(self, woke_many: bool) -> None:
+        """Write what the dispatch of received messages has sent. `woke_many`: several tasks may send in this tick."""
+        self.corked = False
+        if self.queued:
+            if not self.watching:
+                self.flush()
+        elif woke_many and self._loop.is_fifo and not self._scheduled:
+            # Behind the tasks that were just woken, and before the loop waits again: what they send leaves together,
+            # a turn of the loop earlier than if the first of them asked for it.
+            self._scheduled = True
+            self._loop.soon(self._tick)
+
     def _tick(self) -> None:
         self._scheduled = False
         if self._pieces and not self.watching:

@@ -187,6 +187,30 @@ async def _limited(stack: str, order: list[Any]) -> None:
         await pool.execute(order)
 
 
+@pytest.mark.fault(28)
+async def test_a_result_does_not_wait_behind_a_slow_input_that_travelled_with_it() -> None:
+    """Two thousand quick inputs teach the pool to send many at once; the last ones travel with one that naps."""
+    async with pool_of(FUNCTION) as pool:
+        orders: list[Any] = [["ok", number] for number in range(2000)] + [["nap", 1.0]]
+        start = time.perf_counter()
+        async with pool.stream(orders) as outcomes:
+            finished = [(time.perf_counter() - start, outcome.unwrap()) async for outcome in outcomes]
+        assert [value for _, value in finished] == [*range(2000), 1.0]
+        assert finished[-1][0] - finished[-2][0] > 0.5
+
+
+@pytest.mark.fault(28)
+@pytest.mark.fault(35)
+async def test_a_limit_hits_the_slow_input_and_not_its_neighbours_in_the_same_message() -> None:
+    with anyio.fail_after(40):
+        async with WorkPool(partial(make, FUNCTION), max_size=1, execute_timeout=1) as pool:
+            good: list[Any] = [["ok", number] for number in range(2000)]
+            async with pool.stream([*good, ["nap", 600], *good]) as outcomes:
+                failed = [outcome async for outcome in outcomes if isinstance(outcome, Failure)]
+    assert [outcome.input for outcome in failed] == [["nap", 600]]
+    assert isinstance(failed[0].error, TaskTimeout)
+
+
 @every_stack
 @pytest.mark.fault(34)
 async def test_a_poisonous_input_is_run_as_often_as_asked_and_no_more(stack: str) -> None:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import anyio
 
-from worker_ipc import ChannelClosed, ChildStream, EncodeError
+from worker_ipc import ChannelClosed, ChildStream, EncodeError, ProtocolError
 from worker_pool import Failure, NotStarted, Settle, Success
 
 from ._errors import FunctionError
-from ._journal import BEGUN, FROM, TO, WRITTEN, Journal
+from ._journal import BEGUN, FROM, TO, Journal
 from ._worker import SpawnedWorker
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
         self._lists: deque[Calls[InputT]] = deque()
         self._sent = 0  # inputs
         self._answered = 0
+        self._fetched = 0  # replies read from the journal that the channel will bring once more
         self._withdrawn = range(0)  # numbers that are settled already, and will still be answered with []
         self.crowded: anyio.Event | None = None  # set when an input waits behind another, see `_withdrawal`
 
@@ -103,29 +104,17 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
 
     def received(self, replies: Sequence[Any]) -> None:
         """Settle what the child has answered."""
-        lists = self._lists
         for reply in replies:
             if reply.__class__ is dict and "log" in reply:
                 self._log(*reply["log"])
-                continue
-            calls = lists[0]
-            index = calls.answered
-            calls.answered = index + 1
-            if calls.answered == len(calls.inputs):
-                lists.popleft()
-            self._answered += 1
-            input = calls.inputs[index]
-            if reply.__class__ is dict:
-                calls.settle(index, Failure(input, FunctionError(**reply)))
-            elif reply:
-                calls.settle(index, Success(input, reply[0]))
-            elif self._answered not in self._withdrawn:
-                calls.settle(index, NotStarted(input))
+            elif self._fetched:
+                self._fetched -= 1
+            else:
+                self._answer(reply)
 
     def closed(self, error: ChannelClosed) -> None:
         """Account for every input that the child had: finished, executing, or not begun."""
-        if self._journal is not None:
-            self._read_the_journal(self._journal)
+        self._fetch()
         begun = self._answered + 1 if self._journal is None else self._journal.words[BEGUN]
         told = self.doubted(error, "execute")
         told.__cause__ = error if told is not error else None
@@ -138,13 +127,44 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
                 elif self._answered not in self._withdrawn:
                     calls.settle(index, NotStarted(calls.inputs[index]))
 
-    def _read_the_journal(self, journal: Journal) -> None:
-        """Take the replies that the child had finished and not written, and only those."""
-        replies = self._codec.decoder(sys.maxsize).feed(journal.held())
-        skip = self._answered - journal.words[WRITTEN]  # written, and then noted as such too late
+    def fetch(self) -> None:
+        """Settle what a child that seems stuck has finished but not written: the channel brings it once more, later."""
+        if self._owner.active:
+            self._fetched += self._fetch()
+
+    # --- the account
+
+    def _answer(self, reply: Any) -> None:
+        calls = self._lists[0]
+        index = calls.answered
+        calls.answered = index + 1
+        if calls.answered == len(calls.inputs):
+            self._lists.popleft()
+        self._answered += 1
+        input = calls.inputs[index]
+        if reply.__class__ is dict:
+            calls.settle(index, Failure(input, FunctionError(**reply)))
+        elif reply:
+            calls.settle(index, Success(input, reply[0]))
+        elif self._answered not in self._withdrawn:
+            calls.settle(index, NotStarted(input))
+
+    def _fetch(self) -> int:
+        """Settle the replies that wait in the journal; return how many that were."""
+        waiting = self._journal.waiting() if self._journal is not None else None
+        if waiting is None:
+            return 0
+        written, data = waiting
+        try:
+            replies = self._codec.decoder(sys.maxsize).feed(data)
+        except ProtocolError:  # the child's memory is the child's: it may write anything there
+            return 0
         answers = [reply for reply in replies if not (reply.__class__ is dict and "log" in reply)]
-        if skip >= 0:
-            self.received(answers[skip:])
+        known = self._answered - written  # fetched before, or written and noted as such too late
+        new = answers[known:] if known >= 0 else []
+        for reply in new:
+            self._answer(reply)
+        return len(new)
 
     def _log(self, name: str, level: int, text: str) -> None:
         logging.getLogger(name).log(level, "[%s] %s", self.id, printable(text), extra={"worker": self.id})

@@ -2,8 +2,9 @@
 
 A child that answers many inputs with one write would, if it died, take finished results with it, and nobody could
 say which input had killed it. So it notes both in a small shared memory first: the number of the input it has
-begun, and the replies it has not written to the channel yet. The parent reads the notes only after a death, or to
-take back inputs that have not begun. There is no lock: each word has one writer.
+begun, and the replies it has not written to the channel yet. The parent reads the notes only after a death, or when
+the child seems stuck: to fetch what it has finished, and to take back what it has not begun. There is no lock: each
+word has one writer.
 
     word      written by   meaning
     BEGUN     child        how many inputs it has begun; set before it looks at the withdrawn range
@@ -38,6 +39,16 @@ class Journal:
     def held(self) -> bytes:
         """Return the replies that the child finished and did not get to write."""
         return bytes(self.buffer[: self.words[HELD]])
+
+    def waiting(self) -> tuple[int, bytes] | None:
+        """Return WRITTEN and the replies after it, of a child that lives. None: it wrote them just now; look later.
+
+        The child may write its buffer out and fill it anew while we copy. It raises WRITTEN in between, so an
+        unchanged WRITTEN says that the copy is of one piece.
+        """
+        written = self.words[WRITTEN]
+        data = self.held()
+        return (written, data) if self.words[WRITTEN] == written else None
 
     def close(self) -> None:
         """Unmap the memory. Idempotent."""

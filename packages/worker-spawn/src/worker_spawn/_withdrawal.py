@@ -1,4 +1,4 @@
-"""No input waits behind a slow one while another worker is idle: what has not begun is taken back.
+"""No input, and no result, waits behind a slow input: what has not begun is taken back, what is finished is fetched.
 
 A child answers its inputs one after another. They are sent ahead only as long as they are quick, but the next one
 may not be. So while more than one is at a child, somebody looks every `TICK` whether it still makes progress.
@@ -37,6 +37,8 @@ async def _watch(worker: FunctionCalls[Any, Any]) -> None:
         while worker.crowd > 1:
             before = worker.answered
             await anyio.sleep(TICK)
+            if worker.answered == before:
+                worker.fetch()  # what is finished may wait for the end of its list, and that may take long
             if worker.answered == before and worker.crowd > 1:
                 worker.withdraw()
                 await anyio.sleep(SETTLE)

@@ -58,6 +58,7 @@ class AckFeed(Feed):
             self.lost += not is_ours
             self._publish(job, outcome)
             self._look()
+            self.poke()  # the window has a place again: the pump may be waiting for nothing else
 
         self._settle(job, _delivery(job).ack, settled)
 

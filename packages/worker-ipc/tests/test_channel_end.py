@@ -54,6 +54,7 @@ async def test_a_child_that_breaks_the_rules_of_the_wire_is_ended_and_the_parent
                 await anyio.sleep(0.001)
 
 
+@pytest.mark.stress
 @pytest.mark.fault(54)
 @pytest.mark.wire("A7")
 async def test_the_good_lines_before_the_bad_one_are_delivered():
@@ -116,6 +117,7 @@ async def test_messages_of_node_itself_never_reach_the_user_and_a_handle_is_refu
         assert channel.statistics().kept == 0
 
 
+@pytest.mark.stress
 @pytest.mark.wire("A6")
 @pytest.mark.fault(55)
 async def test_half_a_line_of_a_dead_child_is_told_with_its_length():
@@ -168,6 +170,7 @@ async def test_the_end_of_the_child_is_told_with_code_or_signal_and_its_last_wor
     assert "last words" in closed.value.stderr
 
 
+@pytest.mark.stress
 @pytest.mark.fault(36)
 @pytest.mark.fault(77)
 async def test_a_death_is_seen_although_a_grandchild_holds_the_channel():
@@ -191,6 +194,7 @@ async def test_a_child_that_closes_the_channel_and_lives_is_as_good_as_gone(mode
     assert channel.returncode in (-9, -15)
 
 
+@pytest.mark.stress
 @pytest.mark.wire("C3")
 @pytest.mark.wire("C4")
 @pytest.mark.fault(26)
@@ -224,6 +228,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.stress
 async def test_a_peer_that_shuts_only_its_reading_end_is_as_good_as_gone():
     async with open_child([sys.executable, "-S", "-c", SHUT]) as channel:
         await channel.listen_once("shut")

@@ -68,6 +68,7 @@ async def test_messages_that_arrive_before_anybody_listens_are_kept_one_for_each
         assert (await channel.listen_once("a"))["number"] == 3
 
 
+@pytest.mark.stress
 @pytest.mark.wire("A3")
 @pytest.mark.wire("C6")
 @pytest.mark.fault(76)
@@ -145,6 +146,7 @@ async def test_two_tasks_cannot_share_one_wait():
         await channel.destroy()
 
 
+@pytest.mark.stress
 @pytest.mark.fault(97)
 async def test_a_task_cancelled_in_the_instant_of_delivery_hands_its_message_to_the_next():
     """The message and the cancellation reach the waiting task in the same step of the loop."""

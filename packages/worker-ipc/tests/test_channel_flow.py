@@ -143,6 +143,7 @@ async def test_senders_take_turns_and_lines_never_mix():
             await channel.listen_once("done")
 
 
+@pytest.mark.stress
 async def test_a_sender_cancelled_in_the_instant_of_its_turn_passes_it_on():
     async with open_child(evil(step("wait", 0.3), step("check_lines", "last"))) as channel:
         await channel.send("x", {"data": "y" * 1_000_000})

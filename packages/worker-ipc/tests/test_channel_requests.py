@@ -246,6 +246,7 @@ async def test_a_withdrawn_request_is_never_settled_and_cancelled_over_there(ser
     assert settled.results == []
 
 
+@pytest.mark.stress
 @pytest.mark.wire("C1")
 @pytest.mark.fault(15)
 async def test_every_request_ends_when_the_child_does():
@@ -288,6 +289,7 @@ async def test_a_settle_function_that_asks_again_after_the_end_gets_the_end_at_t
     assert len(seen) == 1
 
 
+@pytest.mark.stress
 @pytest.mark.fault(27)
 async def test_a_reply_written_just_before_death_is_delivered():
     async with open_child(evil("die-after-reply")) as channel:
@@ -311,6 +313,7 @@ def answer_twice():
     return answer(reply % "first" + reply % "second")
 
 
+@pytest.mark.stress
 @pytest.mark.fault(44)
 @pytest.mark.fault(71)
 async def test_a_late_reply_never_reaches_the_next_request():

@@ -40,6 +40,7 @@ async def test_the_iteration_raises_when_the_program_fails():
     assert (closed.value.returncode, closed.value.stderr) == (3, "why\n")
 
 
+@pytest.mark.stress
 async def test_the_end_of_input_can_be_sent_and_the_answer_still_comes():
     async with open_stream(["sort"]) as stream:
         for line in "cab":
@@ -141,6 +142,7 @@ async def test_send_nowait_says_when_the_program_does_not_read():
         await stream.destroy(grace=0)
 
 
+@pytest.mark.stress
 @pytest.mark.fault(97)
 async def test_receivers_take_turns_and_a_cancelled_one_loses_nothing():
     async with open_stream(["cat"]) as stream, anyio.create_task_group() as group:

@@ -25,9 +25,9 @@ def cases(seconds: float) -> list[Case]:
 
 OURS = {
     "ours: request, strict": ("ours.stack", {"talk": "request", "depth": 1, "loop": "asyncio"}, 4),
-    "ours: request, 64 in flight": ("ours.stack", {"talk": "request", "depth": DEPTH, "loop": "asyncio"}, 60),
-    "ours: request, 64 in flight, trio": ("ours.stack", {"talk": "request", "depth": DEPTH, "loop": "trio"}, 60),
-    "ours: function worker": ("ours.functions", {"loop": "asyncio"}, 60),
+    "ours: request, 64 in flight": ("ours.stack", {"talk": "request", "depth": DEPTH, "loop": "asyncio"}, 20),
+    "ours: request, 64 in flight, trio": ("ours.stack", {"talk": "request", "depth": DEPTH, "loop": "trio"}, 20),
+    "ours: function worker": ("ours.functions", {"loop": "asyncio"}, 20),
 }
 """What is measured: its module, its options, and for how long it may take inputs (a million, where that is quick)."""
 
@@ -48,7 +48,7 @@ PEERS = {
 
 
 def contenders_of(of: str, seconds: float) -> list[Contender]:
-    brisk = min(1.0, 2 * seconds)  # --quick: less of everything
+    brisk = min(1.0, seconds * seconds * 4)  # --quick: a sixth of everything
     return [
         python(name, "memory", of=of, contender=module, workers=WORKERS, seconds=limit * brisk, **options)
         for name, (module, options, limit) in {**OURS, **PEERS}.items()

@@ -1,4 +1,4 @@
-"""I. Cancellation at every suspension point of the whole stack: afterwards nothing is left, and everything still works."""
+"""I. Cancellation at every suspension point of the whole stack: afterwards nothing is left, and all still works."""
 
 from functools import partial
 from typing import Any

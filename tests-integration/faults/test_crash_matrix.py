@@ -15,7 +15,7 @@ import anyio
 import pytest
 from stacks import FUNCTION, STACKS, make
 
-from worker_ipc import RemoteError, open_child
+from worker_ipc import ChannelClosed, RemoteError, open_child
 from worker_pool import Failure, PoolBroken, Success, TaskTimeout, WorkPool
 from worker_spawn import FunctionError, WorkerDied, spawned_worker
 from worker_testkit import answer, evil, exit_with, kill_self, pause, read, step, write
@@ -185,8 +185,7 @@ async def test_a_grandchild_that_holds_everything_hides_no_death(moment: str, tm
     script = [*MOMENTS[moment], step("fork"), exit_with(3)]
     with anyio.fail_after(5):
         async with open_child(evil(*script)) as channel:
-            try:
+            with pytest.raises(ChannelClosed) as caught:
                 await channel.request("anything")
-            except Exception as error:
-                assert getattr(error, "returncode", None) == 3
+            assert caught.value.returncode == 3
     assert os.listdir(tmp_path) == []

@@ -163,6 +163,7 @@ async def test_a_broker_that_is_away_stops_neither_tasks_nor_pool() -> None:
     assert source.record == [("ack", "b")]
 
 
+@pytest.mark.stress
 async def test_a_suspect_runs_alone() -> None:
     source = MemoryAcks(range(30))
     source.suspects = {7, 8, 20}

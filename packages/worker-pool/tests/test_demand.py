@@ -312,5 +312,5 @@ class PoolMachine(RuleBasedStateMachine):
             assert self.roster.phases or self.roster._is_resting
 
 
-PoolMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
-TestDemand = pytest.mark.fault(98)(PoolMachine.TestCase)
+PoolMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
+TestDemand = pytest.mark.timeout(60)(pytest.mark.fault(98)(PoolMachine.TestCase))  # it is computing, not hanging

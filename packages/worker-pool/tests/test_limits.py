@@ -102,6 +102,7 @@ async def test_neighbours_go_on_while_the_cut_worker_takes_nothing_new() -> None
         go.set()
 
 
+@pytest.mark.stress
 @pytest.mark.fault(33)
 async def test_a_timeout_in_the_instant_of_the_result_gives_one_outcome() -> None:
     """The execute ends at once when its time is over: by chance before or after the watchdog has looked."""

@@ -267,6 +267,7 @@ async def test_an_async_source_is_read_exactly_as_far_as_there_are_slots() -> No
         group.cancel_scope.cancel()
 
 
+@pytest.mark.stress
 @pytest.mark.parametrize("size", [1, 2, 7, 16])
 async def test_all_lanes_are_busy_when_inputs_are_ready(size: int) -> None:
     """A cap on wake-ups once left 2 of 16 lanes running, unnoticed."""

@@ -234,6 +234,7 @@ class Demand(Generic[J]):
             if supply in self._ringed:  # it may have been withdrawn while it looked
                 self._ringed.discard(supply)
                 ring.remove(supply)
+            self.shortcut = None  # it led to this one
         return None
 
     def _grow(self) -> None:

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from ._acks import PATIENCE, AckFeed
 from ._demand import Demand
-from ._errors import PoolBroken, PoolClosed, PoolDeadlock
+from ._errors import PoolBroken, PoolClosed
 from ._events import Events, TaskFinished, TaskStarted, WorkerStarted, WorkerStartFailed, WorkerStopped, log
 from ._feeds import Feed
 from ._host import Host
-from ._lane import current_lane
 from ._pump import Pump, pulls, pump_for, resolve
 from ._roster import Roster
+from ._tally import Tally
 from ._watchdog import Watchdog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator
+    from collections.abc import Callable, Coroutine
 
     from anyio.abc import TaskGroup
 
@@ -30,33 +28,6 @@ if TYPE_CHECKING:
     from ._options import Options
     from ._outcome import Failure, Outcome
     from ._worker import WorkerInfo
-
-
-@dataclass(slots=True)
-class Tally:
-    """Counts of what is over: calls that have ended, workers that are gone."""
-
-    succeeded: int = 0
-    failed: int = 0
-    unfinished: int = 0
-    handed_back: int = 0
-    retried: int = 0
-    lost: int = 0
-    wait_time: float = 0.0
-    run_time: float = 0.0
-    started: int = 0
-    start_failures: int = 0
-    stopped: int = 0
-    dropped: int = 0
-
-    def add(self, feed: Feed) -> None:
-        """Add the counts of a call."""
-        for name in ("succeeded", "failed", "unfinished", "handed_back", "retried", "lost"):
-            setattr(self, name, getattr(self, name) + getattr(feed, name))
-
-    def copy(self) -> Tally:
-        """Return a copy."""
-        return Tally(*(getattr(self, field.name) for field in fields(self)))
 
 
 class Engine:
@@ -84,7 +55,7 @@ class Engine:
         self.watchdog: Watchdog = Watchdog()
         self._group: TaskGroup | None = None
         self._number = 0
-        self._nested = 0
+        self.nested: int = 0  # lanes whose input waits for this pool
         self._quiet = anyio.Event()  # set when, after the close, no call and no worker is left
         self._grace = anyio.CancelScope()
 
@@ -99,32 +70,31 @@ class Engine:
         if self._group is None:
             raise RuntimeError("enter the pool first: async with WorkPool(make_worker) as pool")
 
-    def open(self, source: Any, sink: Sink | None) -> Feed:
-        """Begin a call that takes its inputs from `source`."""
+    def feed(self, source: Any, sink: Sink | None) -> Feed:
+        """Make the feed of a call that takes its inputs from `source`."""
         self.check_open()
         source = resolve(source)
-        feed: Feed
         if hasattr(source, "renew"):
-            feed = acks = AckFeed(self, source, sink)
-            feed.pump = Pump(feed, acks.fetch, None, PATIENCE)
-            self.spawn(acks.renew)
-        else:
-            feed = Feed(self, pulls(source), sink)
-            feed.pump = pump_for(feed, source)
-        self.begin(feed)
+            acks = AckFeed(self, source, sink)
+            acks.pump = Pump(acks, acks.fetch, None, PATIENCE)
+            return acks
+        feed = Feed(self, pulls(source), sink)
+        feed.pump = pump_for(feed, source)
+        return feed
+
+    def begin(self, feed: Feed) -> None:
+        """Let a feed take part. Jobs of it may run, and end, before this returns."""
+        self.feeds.add(feed)
+        if isinstance(feed, AckFeed):
+            self.spawn(feed.renew)
         if feed.pump is not None:
             self.spawn(feed.pump.run)
-        return feed
+        self.demand.ready(feed)
 
     def spawn(self, function: Callable[..., Coroutine[Any, Any, object]], *arguments: Any) -> None:
         """Run `function` in a task of the pool, shielded: the pool decides when it ends, also under cancellation."""
         assert self._group is not None
         self._group.start_soon(_shielded, function, arguments)
-
-    def begin(self, feed: Feed) -> None:
-        """Let a feed take part."""
-        self.feeds.add(feed)
-        self.demand.ready(feed)
 
     async def leave(self, feed: Feed) -> None:
         """End a call, finished or not: cancel what runs of it, and wait until it has let go.
@@ -165,23 +135,6 @@ class Engine:
         """Tell listeners, if there are any, that a run has ended."""
         if self.events:
             self.events.tell(TaskFinished(outcome, again))
-
-    @contextmanager
-    def nested(self) -> Generator[None]:
-        """Guard a wait for this pool: a task of the pool may wait for it only while somebody is left to do the work."""
-        lane = current_lane.get()
-        if lane is None or lane.host.engine is not self:
-            yield
-            return
-        if not lane.nested and self._nested + 1 >= self.options.slots:
-            raise PoolDeadlock(self.options.slots)
-        self._nested += not lane.nested
-        lane.nested += 1
-        try:
-            yield
-        finally:
-            lane.nested -= 1
-            self._nested -= not lane.nested
 
     # --- workers
 

@@ -1,28 +1,21 @@
-"""A feed is one call of `process`, `stream` or `execute`: it takes inputs from its source and counts their ends.
-
-It owns the source's iterator. What can be had at once (a plain iterable, `receive_nowait`) is taken by the seat that
-wants it; what must be awaited is fetched by one task, the pump of `_pump.py`, and lies in `stock` for that moment.
-An input is outstanding from when it is taken until its outcome is settled, or, in a stream, has been looked at;
-no more than `window` are.
-"""
+"""A feed is one call of `process`, `stream` or `execute`: it takes inputs from its source and counts their ends."""
 
 from __future__ import annotations
 
-from collections import deque
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 
-from ._job import Job
+from ._intake import Intake
 from ._outcome import Failure, Success, Summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ._engine import Engine
+    from ._job import Job
     from ._outcome import Outcome
-    from ._pump import Pump
     from ._worker import WorkerInfo
 
 
@@ -38,131 +31,31 @@ class Sink(Protocol):
         ...
 
 
-class Feed:
-    """See above. To the demand it is a supply of jobs."""
+class Feed(Intake):
+    """An intake, and what becomes of the jobs that were taken there."""
 
     def __init__(self, engine: Engine, pull: Callable[[], Any] | None, sink: Sink | None = None) -> None:
-        self.engine = engine
+        super().__init__(engine, pull, may_pile_up=sink is not None)
         self.sink = sink
-        self.window: int = 2 * engine.slots
-        self.stock: deque[Job] = deque()
         self.succeeded: int = 0
         self.failed: int = 0
         self.unfinished: int = 0
         self.handed_back: int = 0
         self.retried: int = 0
         self.lost: int = 0
-        self.taken: int = 0
-        self.is_ended: bool = False  # nothing more comes from the source
-        self.is_dropped = False  # what has not started is not wanted any more
-        self.is_cancelled = False  # nor is what runs
-        self.pump: Pump | None = None  # while it runs
+        self.is_cancelled: bool = False  # not even what runs is wanted
         self.error: BaseException | None = None
         self.finished: anyio.Event = anyio.Event()
         self.on_failure: Callable[[Failure[Any]], None] | None = None
-        self.hunger: anyio.Event | None = None  # the pump waits for it
         self._listeners = engine.events.listeners
-        self._pull = pull
-        self._is_special = pull is None  # there may be more to `next` than to pull
-        self._may_pile_up = sink is not None  # more may be outstanding than there are slots
-        self._shown = 0  # outcomes, or their absence, given to the sink ...
-        self._looked_at = 0  # ... and looked at there
-        self._spare: Job | None = None  # one that is over, for the next input: it saves a sixth of what an input costs
-        self._heed = False  # is there anything to do when an input is settled?
-        self._is_parked = False  # it would take more, but for the window
+        self._shown = 0  # outcomes, or their absence, given to the sink
         self._delayed: set[Job] = set()
-
-    # --- a supply
-
-    def next(self) -> Job | None:
-        """See `Supply`."""
-        if self._is_special:
-            if self.stock:
-                self.poke()
-                return self.stock.popleft()
-            if self.is_ended or self._pull is None:
-                self.poke()
-                return None
-        return self.take_now()
-
-    def take_now(self) -> Job | None:
-        """Take an input from the source, which has it at once: the hot path of `next`."""
-        # The first comparison is cheap, and enough most of the time.
-        if self._may_pile_up and self.taken - self._looked_at >= self.window and self.outstanding >= self.window:
-            self._heed = self._is_parked = True
-            return None
-        try:
-            item = self._pull()  # type: ignore[misc]
-        except Exception as error:
-            self._nothing_came(error)
-            return None
-        index = self.taken = self.taken + 1
-        job = self._spare
-        if job is None:
-            job = Job(self, item, index)
-        else:
-            self._spare = None
-            job.input, job.index = item, index
-        if self.is_dropped:  # the source itself has stopped this call
-            self.withdrawn(job)
-            return None
-        return job
-
-    @property
-    def shortcut(self) -> Callable[[], Job | None] | None:
-        """See `Supply`."""
-        return None if self._is_special else self.take_now
-
-    def _nothing_came(self, error: Exception) -> None:
-        if isinstance(error, anyio.WouldBlock):
-            self.poke()
-        elif isinstance(error, (StopIteration, anyio.EndOfStream)):
-            self.end()
-        else:
-            self.end(error)
 
     @property
     def outstanding(self) -> int:
         """How many inputs have been taken and are not over: see above."""
         over = self._looked_at if self.sink is not None else self._looked_at + self.succeeded
         return self.taken - over
-
-    def poke(self) -> None:
-        """See `Supply`."""
-        if self.hunger is not None:
-            self.hunger.set()
-
-    @property
-    def in_stock(self) -> int:
-        """See `Supply`."""
-        return len(self.stock)
-
-    def wanted(self) -> int:
-        """How many inputs the pump is to fetch now.
-
-        One for each free slot; where other calls compete for every slot that becomes free, one ahead, or this
-        call would never get its turn.
-        """
-        demand, left = self.engine.demand, self.window - self.outstanding
-        if left <= 0 or self.is_ended:
-            return 0
-        return min(left, demand.room()) or int(not self.stock and demand.is_contended(self))
-
-    def pump_ended(self, error: BaseException | None) -> None:
-        """The pump will bring nothing more."""
-        self.pump = None
-        self.engine.demand.quenched(self)
-        self.end(error)
-
-    def accept(self, job: Job) -> None:
-        """Take in a job that the pump has fetched."""
-        self.taken += 1
-        self._is_special = True
-        if self.is_dropped:
-            self.withdrawn(job)
-        else:
-            self.stock.append(job)
-            self.engine.demand.ready(self)
 
     # --- what became of a job
 
@@ -191,8 +84,7 @@ class Feed:
         """It did not return: it raised, was cut for its time, or its worker died."""
         failure = Failure(job.input, error, job.attempts, info.id, started, ended - started)
         retry = self.engine.options.retry
-        again = retry is not None and not self.is_dropped and job.attempts < retry.attempts and retry.matches(error)
-        if again and retry is not None:
+        if retry is not None and not self.is_dropped and job.attempts < retry.attempts and retry.matches(error):
             self.engine.tell_finished(failure, again=True)
             self._run_again(job, retry.delay(job.attempts))
         else:

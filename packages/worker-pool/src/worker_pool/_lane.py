@@ -133,17 +133,16 @@ class Lane:
 
     async def _run_many(self) -> None:
         demand = self.host.engine.demand
-        job = None if self._halted else demand.take()
-        demand.stir()
+        self.job = None if self._halted else demand.take()
         while True:
-            if job is not None:  # even if it was halted meanwhile: a job in hand is run
-                await self._run(job)
-                job = None if self._halted else await self._look()
-            if job is None and not self._halted:
-                job = await self._sleep()
-            demand.stir()
-            if job is None and self._halted:
+            demand.stir()  # with `job` set: what others may do depends on who is busy
+            if self.job is not None:  # even if this was halted meanwhile: a job in hand is run
+                await self._run(self.job)
+                self.job = None if self._halted else await self._look()
+            elif self._halted:
                 return
+            else:
+                self.job = await self._sleep()
 
     async def _look(self) -> Job | None:
         """Ask once more after one turn of the event loop.

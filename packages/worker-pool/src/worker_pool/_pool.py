@@ -10,7 +10,7 @@ import anyio
 from ._delivery import AckSource
 from ._engine import Engine
 from ._errors import PoolClosed, WorkFailed
-from ._lane import current_lane
+from ._nesting import is_inside, nested
 from ._options import Options, PoolOptions
 from ._outcome import Failure, Success, Summary
 from ._single import Single
@@ -129,7 +129,7 @@ class WorkPool(Generic[In, Out]):
 
         Raises: `WorkFailed`; `PoolBroken` if no worker can be started; `PoolClosed` if it comes too late.
         """
-        feed = self._engine.open(source, None)
+        feed = self._engine.feed(source, None)
         failures: list[Failure[Any]] = []
         is_handled = callable(on_failure)
 
@@ -147,8 +147,9 @@ class WorkPool(Generic[In, Out]):
                 feed.drop_unstarted()
 
         feed.on_failure = note
+        self._engine.begin(feed)
         try:
-            with self._engine.nested():
+            with nested(self._engine):
                 await feed.finished.wait()
         finally:
             await self._engine.leave(feed)
@@ -183,10 +184,10 @@ class WorkPool(Generic[In, Out]):
         call = Single(engine, input)
         engine.begin(call)
         try:
-            if current_lane.get() is None:
+            if not is_inside(engine):
                 await call.finished.wait()
             else:
-                with engine.nested():
+                with nested(engine):
                     await call.finished.wait()
         finally:
             if not call.finished.is_set():
@@ -211,8 +212,7 @@ class WorkPool(Generic[In, Out]):
         for the end, but cuts the grace to half a second.
         """
         self.close(grace)
-        lane = current_lane.get()
-        if self._group is None or (lane is not None and lane.host.engine is self._engine):
+        if self._group is None or is_inside(self._engine):
             return
         try:
             await self._engine.ended.wait()

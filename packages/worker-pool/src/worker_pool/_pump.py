@@ -116,6 +116,9 @@ def resolve(source: Any) -> Any:
             "a source must be an iterable, an async iterable, a function that returns one, or have `receive`, "
             f"got {source!r}"
         )
+    if hasattr(source, "receive_nowait") and hasattr(source, "__aiter__"):
+        iterator: Any = source
+        return iterator.__aiter__()  # most are their own iterator; the others begin anew here, for this call
     return source
 
 

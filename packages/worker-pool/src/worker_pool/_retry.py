@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from ._events import log
+
 RetryOn: TypeAlias = type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool]
 """Which errors: a class, several, or a predicate."""
 
@@ -42,9 +44,15 @@ class Retry:
             raise ValueError(f"jitter must be between 0 and 1, got {self.jitter!r}")
 
     def matches(self, error: Exception) -> bool:
-        """Return whether `error` is one to run again after."""
+        """Return whether `error` is one to run again after. A predicate that itself raises has not said so."""
         on: Any = self.on
-        return isinstance(error, on) if isinstance(on, (type, tuple)) else bool(on(error))
+        if isinstance(on, (type, tuple)):
+            return isinstance(error, on)
+        try:
+            return bool(on(error))
+        except Exception:
+            log.exception("the predicate of %r raised on %r", self, error)
+            return False
 
     def delay(self, attempt: int) -> float:
         """Return the seconds to wait after the failure of the `attempt`-th run."""

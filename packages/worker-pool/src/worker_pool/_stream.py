@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import anyio
 from anyio.lowlevel import checkpoint
 
+from ._nesting import nested
+
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
@@ -28,9 +30,10 @@ class OutcomeStream(Generic[In, Out]):
     """An async iterator of outcomes, from `pool.stream`. Enter it, then iterate.
 
     Inputs are taken from its source from when it is entered, as workers are free, and at most twice as many as the
-    pool has slots before their outcomes are looked at: a slow consumer slows the source. (One that is not ordered and
-    passes within a millisecond takes up to 64.) It ends after the last outcome. `PoolBroken` and what the source itself raised come then, once, bare. Leaving it early, by `break`,
-    error or cancellation, cancels the inputs that still run and waits until they have let go.
+    pool has slots before their outcomes are looked at: a slow consumer slows the source. (An unordered stream that
+    passes within a millisecond takes up to 64.) It ends after the last outcome. `PoolBroken` and what the source
+    itself raised come then, once, bare. Leaving it early, by `break`, error or cancellation, cancels the inputs that
+    still run and waits until they have let go.
     """
 
     def __init__(self, engine: Engine, source: Any, ordered: bool) -> None:
@@ -49,7 +52,8 @@ class OutcomeStream(Generic[In, Out]):
     async def __aenter__(self) -> Self:
         if self._feed is not None:
             raise RuntimeError("a stream can be entered once")
-        self._feed = self._engine.open(self._source, self)
+        self._feed = self._engine.feed(self._source, self)
+        self._engine.begin(self._feed)
         return self
 
     async def __aexit__(
@@ -87,7 +91,7 @@ class OutcomeStream(Generic[In, Out]):
                 raise error or StopAsyncIteration
             if self._wake is None:
                 self._wake = anyio.Event()
-            with self._engine.nested():
+            with nested(self._engine):
                 await self._wake.wait()
 
     def _adapt(self, feed: Feed) -> None:

@@ -37,19 +37,38 @@ class Consumer(Generic[T]):
         self._source = source
         self._failed = False
 
+    def receive_nowait(self) -> T:
+        """See `MemorySource.receive_nowait`."""
+        if self._failed:
+            raise anyio.EndOfStream
+        try:
+            return self._source.receive_nowait()
+        except (anyio.WouldBlock, anyio.EndOfStream):
+            raise
+        except Exception:
+            self._failed = True
+            raise
+
+    async def receive(self) -> T:
+        """See `MemorySource.receive`."""
+        if self._failed:
+            raise anyio.EndOfStream
+        try:
+            return await self._source.receive()
+        except anyio.EndOfStream:
+            raise
+        except Exception:
+            self._failed = True
+            raise
+
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> T:
-        if self._failed:
-            raise StopAsyncIteration
         try:
-            return await self._source.receive()
+            return await self.receive()
         except anyio.EndOfStream:
             raise StopAsyncIteration from None
-        except Exception:
-            self._failed = True
-            raise
 
 
 class Demand(Line[T]):

@@ -1,0 +1,142 @@
+"""The side of a feed that faces its source: what is taken, when, and by whom.
+
+What can be had at once (a plain iterable, `receive_nowait`) is taken by the seat that wants it; what must be awaited
+is fetched by one task, the pump of `_pump.py`, and lies in `stock` for that moment. An input is outstanding from when
+it is taken until its outcome is settled, or, in a stream, has been looked at; no more than `window` are.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from ._job import Job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._engine import Engine
+    from ._pump import Pump
+
+
+class Intake(ABC):
+    """To the demand it is a supply of jobs. `pull` takes an input, if that can be done at once."""
+
+    def __init__(self, engine: Engine, pull: Callable[[], Any] | None, may_pile_up: bool) -> None:
+        self.engine = engine
+        self.window: int = 2 * engine.slots
+        self.stock: deque[Job] = deque()
+        self.taken: int = 0
+        self.is_ended: bool = False  # nothing more comes from the source
+        self.is_dropped: bool = False  # what has not started is not wanted any more
+        self.pump: Pump | None = None  # while it runs
+        self.hunger: anyio.Event | None = None  # the pump waits for it
+        self._pull = pull
+        self._is_special = pull is None  # there may be more to `next` than to pull
+        self._may_pile_up = may_pile_up  # more may be outstanding than there are slots
+        self._looked_at: int = 0  # inputs that are over, but for successes that nobody looks at
+        self._spare: Job | None = None  # one that is over, for the next input: it saves a sixth of what an input costs
+        self._heed = False  # is there anything to do when an input is settled?
+        self._is_parked = False  # it would take more, but for the window
+
+    @property
+    @abstractmethod
+    def outstanding(self) -> int:
+        """How many inputs have been taken and are not over: see above."""
+
+    @abstractmethod
+    def withdrawn(self, job: Job, *_: object) -> None:
+        """A job ended without an outcome."""
+
+    @abstractmethod
+    def end(self, error: BaseException | None = None) -> None:
+        """Nothing more comes; `error` is why, if it is one."""
+
+    # --- a supply
+
+    def next(self) -> Job | None:
+        """See `Supply`."""
+        if self._is_special:
+            if self.stock:
+                self.poke()
+                return self.stock.popleft()
+            if self.is_ended or self._pull is None:
+                self.poke()
+                return None
+        return self.take_now()
+
+    def take_now(self) -> Job | None:
+        """Take an input from the source, which has it at once: the hot path of `next`."""
+        # The first comparison is cheap, and enough most of the time.
+        if self._may_pile_up and self.taken - self._looked_at >= self.window and self.outstanding >= self.window:
+            self._heed = self._is_parked = True
+            return None
+        try:
+            item = self._pull()  # type: ignore[misc]
+        except Exception as error:
+            self._nothing_came(error)
+            return None
+        index = self.taken = self.taken + 1
+        job = self._spare
+        if job is None:
+            job = Job(self, item, index)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] # we are a feed
+        else:
+            self._spare = None
+            job.input, job.index = item, index
+        if self.is_dropped:  # the source itself has stopped this call
+            self.withdrawn(job)
+            return None
+        return job
+
+    @property
+    def shortcut(self) -> Callable[[], Job | None] | None:
+        """See `Supply`."""
+        return None if self._is_special else self.take_now
+
+    def _nothing_came(self, error: Exception) -> None:
+        if isinstance(error, anyio.WouldBlock):
+            self.poke()
+        elif isinstance(error, (StopIteration, anyio.EndOfStream)):
+            self.end()
+        else:
+            self.end(error)
+
+    def poke(self) -> None:
+        """See `Supply`."""
+        if self.hunger is not None:
+            self.hunger.set()
+
+    @property
+    def in_stock(self) -> int:
+        """See `Supply`."""
+        return len(self.stock)
+
+    def wanted(self) -> int:
+        """How many inputs the pump is to fetch now.
+
+        One for each free slot; where other calls compete for every slot that becomes free, one ahead, or this
+        call would never get its turn.
+        """
+        demand, left = self.engine.demand, self.window - self.outstanding
+        if left <= 0 or self.is_ended:
+            return 0
+        return min(left, demand.room()) or int(not self.stock and demand.is_contended(self))
+
+    def pump_ended(self, error: BaseException | None) -> None:
+        """The pump will bring nothing more."""
+        self.pump = None
+        self.engine.demand.quenched(self)
+        self.end(error)
+
+    def accept(self, job: Job) -> None:
+        """Take in a job that the pump has fetched."""
+        self.taken += 1
+        self._is_special = True
+        if self.is_dropped:
+            self.withdrawn(job)
+        else:
+            self.stock.append(job)
+            self.engine.demand.ready(self)

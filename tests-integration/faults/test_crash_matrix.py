@@ -121,9 +121,10 @@ async def test_at_every_byte_of_a_conversation(moment: str, way: str, size: int)
         async with WorkPool(
             Scripted(script), max_size=size, min_size=1, init_timeout=1.0, execute_timeout=1.0, start_backoff=0.01
         ) as pool:
-            async with pool.stream(range(3), ordered=True) as outcomes:
+            async with pool.stream(range(6), ordered=True) as outcomes:
                 found = [outcome async for outcome in outcomes]
-            assert await pool.execute("next") == "honest"
+            if any(isinstance(outcome, Failure) for outcome in found):
+                assert await pool.execute("next") == "honest"  # the one that was to fail has failed
         failed = [outcome for outcome in found if isinstance(outcome, Failure)]
     assert all(outcome.result == "honest" for outcome in found if isinstance(outcome, Success))
     if moment in ("before it is ready", "ready half written"):
@@ -167,7 +168,7 @@ async def test_a_worker_that_ends_so_while_the_pool_shuts_down(way: str) -> None
                     ended.append(error)
 
             group.start_soon(ask)
-            await until(lambda: pool.statistics().running == 1)
+            await until(lambda: pool.statistics().running == 1 or bool(ended))
             await pool.shutdown(grace=0.5)
         assert len(ended) == 1
         assert isinstance(ended[0], Exception)

@@ -197,8 +197,9 @@ def test_a_large_message_takes_linear_time(codec, size, length):
 
     small, large = encoded(codec, message(length // 8)), encoded(codec, message(length))
     seconds(codec, small, size)
-    ratios = [seconds(codec, large, size) / seconds(codec, small, size) for _ in range(3)]
-    assert min(ratios) < 24  # linear is 8, quadratic 64
+    # The best of several: memory that is new to the process costs a page fault per page, the first times.
+    quick, slow = (min(seconds(codec, data, size) for _ in range(5)) for data in (small, large))
+    assert slow / quick < 40  # linear is 8 (up to 27 where the large one is not in the cache), quadratic 64
 
 
 @pytest.mark.fault(67)

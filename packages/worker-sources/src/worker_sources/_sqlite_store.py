@@ -31,8 +31,8 @@ ON CONFLICT(queue, key) WHERE key IS NOT NULL DO NOTHING"""
 # Many rows in one statement go in nearly twice as fast as one each: AUTOINCREMENT is then kept once per statement.
 # More than 50 gain nothing, and SQLite before 3.32 allows 999 parameters.
 ROWS = 50
-PUT_ONE = PUT.format(rows="(?1, ?2, ?3, ?4)")
-PUT_ROWS = PUT.format(rows=", ".join(f"(?1, ?2, ?{2 * i + 3}, ?{2 * i + 4})" for i in range(ROWS)))
+PUT_ONE = PUT.format(rows="(?, ?, ?, ?)")
+PUT_ROWS = PUT.format(rows=", ".join(["(?, ?, ?, ?)"] * ROWS))
 
 EXPIRED = """
 SELECT id, attempt, expired FROM job WHERE queue = ? AND owner IS NOT NULL AND visible_at <= ?
@@ -99,8 +99,8 @@ class Store:
         before = self.connection.total_changes
         whole = len(jobs) - len(jobs) % ROWS
         for start in range(0, whole, ROWS):
-            values = chain.from_iterable(jobs[start : start + ROWS])
-            self.connection.execute(PUT_ROWS, (self.queue, visible_at, *values))
+            rows = ((self.queue, visible_at, *job) for job in jobs[start : start + ROWS])
+            self.connection.execute(PUT_ROWS, tuple(chain.from_iterable(rows)))
         self.connection.executemany(PUT_ONE, [(self.queue, visible_at, body, key) for body, key in jobs[whole:]])
         return self.connection.total_changes - before
 
@@ -157,10 +157,10 @@ class Store:
     def counts(self, now: int) -> tuple[int, int, int]:
         """How many jobs are ready, waiting for their time, and leased."""
         row = self.connection.execute(
-            "SELECT coalesce(sum(owner IS NULL AND visible_at <= ?1), 0),"
-            " coalesce(sum(owner IS NULL AND visible_at > ?1), 0), coalesce(sum(owner IS NOT NULL), 0)"
-            " FROM job WHERE queue = ?2",
-            (now, self.queue),
+            "SELECT coalesce(sum(owner IS NULL AND visible_at <= :now), 0),"
+            " coalesce(sum(owner IS NULL AND visible_at > :now), 0), coalesce(sum(owner IS NOT NULL), 0)"
+            " FROM job WHERE queue = :queue",
+            {"now": now, "queue": self.queue},
         ).fetchone()
         return int(row[0]), int(row[1]), int(row[2])
 

@@ -131,7 +131,9 @@ class StoreThread:
         """Do new calls, and try the parked ones again. Returns those that are finished."""
         idle = not calls and not self.draining
         parked = [] if self._stopping else self._parked
-        calls = [call for call in (*calls, *parked) if call.begin()]
+        changes = [call for call in calls if call.undo is None]  # first, so that the claims see what they brought
+        claims = [*parked, *(call for call in calls if call.undo is not None)]  # who has waited longest comes first
+        calls = [call for call in (*changes, *claims) if call.begin()]
         self._asking = bool(calls)  # before we look: who commits after our look must see that we ask
         if calls and not (idle and self._seconds_until_due(store) > 0):
             self._execute(store, calls)

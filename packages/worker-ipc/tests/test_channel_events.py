@@ -164,9 +164,9 @@ async def test_a_task_cancelled_in_the_instant_of_delivery_hands_its_message_to_
             await anyio.wait_all_tasks_blocked()
             channel._core.mailbox.put({"type": "a", "number": 0})
             scope.cancel()
-        if not received:  # on trio a task that was woken is not cancelled any more: it has the message
-            assert (await channel.listen_once("a"))["number"] == 0
-        assert (await channel.listen_once("a"))["number"] == 1
+        while len(received) < 2:  # it may have got one: on trio a task that was woken is not cancelled any more
+            received.append(await channel.listen_once("a"))
+        assert sorted(message["number"] for message in received) == [0, 1]  # the child's own may be the first
 
 
 async def test_a_listener_registers_when_it_is_made_not_when_it_is_read():

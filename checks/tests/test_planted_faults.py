@@ -16,7 +16,10 @@ ROOT = Path(__file__).parent.parent.parent
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 LEFT_BEHIND = shutil.ignore_patterns(".*", "__pycache__", "node_modules", "uv.lock", "*.egg-info", "dist")
 
-pytestmark = pytest.mark.timeout(300)  # a session makes an environment; the first one may have to download it
+pytestmark = [
+    pytest.mark.timeout(300),  # a session makes an environment; the first one may have to download it
+    pytest.mark.leaks("uv leaves its lock files in the temporary folder"),
+]
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ class Engine:
         self.hosts: set[Host] = set()
         self.slots: int = options.slots  # inputs that the workers can have at once
         self.ended: anyio.Event = anyio.Event()
-        self.is_closed = False
+        self.is_closed: bool = False
         self.watchdog: Watchdog = Watchdog()
         self._group: TaskGroup | None = None
         self._number = 0

@@ -32,14 +32,14 @@ class Host:
     def __init__(self, engine: Engine, number: int) -> None:
         self.engine = engine
         self.number = number
-        self.leaving = False
+        self.leaving: bool = False
         self._idle_since = math.inf
         self._idle_tasks = -1
-        self.survives_cancel = False
+        self.survives_cancel: bool = False
         self.seats: list[Lane | Port] = []
         self._expected: set[Lane | Port] = set()  # whose tasks have not begun yet
         self.release: Any = None
-        self.is_plain = True
+        self.is_plain: bool = True
         self._reason = "closed"
         self._begun = perf_counter()
         self._has_started = False

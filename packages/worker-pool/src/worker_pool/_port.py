@@ -69,7 +69,7 @@ class Port:
         self._overlaps = bool(getattr(worker, "overlaps", False))
         batch = getattr(worker, "batch", None)
         self._longest = options.concurrency if batch is None else max(1, batch)
-        self.capacity = options.concurrency if batch is None else options.concurrency * self._longest
+        self.capacity: int = options.concurrency if batch is None else options.concurrency * self._longest
         self._target = 1 if not self._overlaps else self._longest
         self._pace = math.inf  # seconds per input, measured
         self._last = 0.0  # when the previous input ended

@@ -50,7 +50,7 @@ class FakeWorker:
     def __init__(self, script: Iterable[Any] = (), *, id: object = None) -> None:
         self.script: deque[Any] = script if isinstance(script, deque) else deque(script)
         self.id = id
-        self.active = True
+        self.active: bool = True
         self.calls: list[str] = []
         self.inputs: list[Any] = []
 

@@ -1,4 +1,4 @@
-"""What type checkers must infer. Not run: `test_public.py` gives it to mypy and pyright, both strict."""
+"""What type checkers must infer. Not run: `nox -s typecheck` gives it to mypy and pyright, both strict."""
 
 from __future__ import annotations
 

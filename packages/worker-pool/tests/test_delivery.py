@@ -121,7 +121,7 @@ async def test_a_lost_lease_cancels_its_task_and_settles_nothing() -> None:
     source = MemoryAcks("ab", lease=0.06)
     source.close()
     go = anyio.Event()
-    workers = FakeWorkers([Hang, Hang(go)])
+    workers = FakeWorkers([Hang(go), Hang(go)])  # whichever of the two gets which
     async with WorkPool(workers, min_size=2, max_size=2) as pool, pool.stream(source) as outcomes:
         await anyio.wait_all_tasks_blocked()
         source.stolen.add("a")

@@ -166,6 +166,7 @@ class Feed(Intake):
         if not self.is_ended:
             self.is_ended = self._is_special = self._heed = True
             self._is_parked = False
+            self.poke()  # the pump has nothing more to do
             if not self.stock:
                 self.engine.demand.withdraw(self)
         self._look()

@@ -65,7 +65,7 @@ class Pump:
             if wanted:
                 for job in await self._fetch(wanted):
                     feed.accept(job)
-            else:
+            elif not feed.is_ended:  # it may have ended in that turn
                 feed.hunger = anyio.Event()
                 await feed.hunger.wait()
                 feed.hunger = None

@@ -101,12 +101,26 @@ def sync(session: nox.Session, *args: str) -> None:
 
 
 def pytest(session: nox.Session, *args: str) -> None:
-    """Run pytest with nothing forgiven: development mode, and every warning an error (see pyproject.toml)."""
-    session.run("python", "-X", "dev", "-W", "error", "-m", "pytest", *args, *session.posargs)
+    """Run pytest with nothing forgiven: development mode, and every warning an error (see pyproject.toml).
+
+    Compiled modules are kept beside the environment, whatever the machine's settings: thousands of children import
+    the same ones.
+    """
+    compiled = {"PYTHONDONTWRITEBYTECODE": None, "PYTHONPYCACHEPREFIX": f"{session.virtualenv.location}/compiled"}
+    session.run("python", "-X", "dev", "-W", "error", "-m", "pytest", *args, *session.posargs, env=compiled)
 
 
 def check(session: nox.Session, script: str, *args: str) -> None:
     session.run("python", f"checks/{script}.py", *args)
+
+
+# The longest comes first: a run on many cores ends when its last session does.
+@nox.session(python=OLDEST)
+def integration(session: nox.Session) -> None:
+    """The whole stack on real processes, and every example; the versions must agree. The oldest Python, for time."""
+    sync(session, "--all-packages", "--group", "integration")
+    session.run(UV, "pip", "check", f"--python={session.virtualenv.location}", external=True)
+    pytest(session, "tests-integration")
 
 
 @nox.session(python=PYTHONS)
@@ -146,14 +160,6 @@ def wheels(session: nox.Session) -> None:
     alone(META, "checks/imports.py", *map(module, META_BRINGS))
     alone("worker-ipc", "checks/lean_child.py")
     alone("worker-ipc", "checks/conversation.py")
-
-
-@nox.session(python=OLDEST)
-def integration(session: nox.Session) -> None:
-    """The whole stack on real processes, and every example; the versions must agree. The oldest Python, for time."""
-    sync(session, "--all-packages", "--group", "integration")
-    session.run(UV, "pip", "check", f"--python={session.virtualenv.location}", external=True)
-    pytest(session, "tests-integration")
 
 
 @nox.session(python=OLDEST)

@@ -190,7 +190,7 @@ def seconds(codec, data, size):
 @every_codec
 @pytest.mark.fault(67)
 @pytest.mark.wire("B5")
-@pytest.mark.parametrize(("size", "length"), [(65536, 20 * 2**20), (1, 2**18)])
+@pytest.mark.parametrize(("size", "length"), [(2048, 2**21), (1, 2**17)])
 def test_a_large_message_takes_linear_time(codec, size, length):
     def message(n):
         return b"x" * n if isinstance(codec, Pickled) else "x" * n
@@ -198,8 +198,8 @@ def test_a_large_message_takes_linear_time(codec, size, length):
     small, large = encoded(codec, message(length // 8)), encoded(codec, message(length))
     seconds(codec, small, size)
     # The best of several: memory that is new to the process costs a page fault per page, the first times.
-    quick, slow = (min(seconds(codec, data, size) for _ in range(5)) for data in (small, large))
-    assert slow / quick < 40  # linear is 8 (up to 27 where the large one is not in the cache), quadratic 64
+    quick, slow = (min(seconds(codec, data, size) for _ in range(3)) for data in (small, large))
+    assert slow / quick < 30  # linear is 8 (up to 13, as long as both fit into the cache), quadratic 64 and more
 
 
 @pytest.mark.fault(67)
@@ -208,7 +208,7 @@ def test_twenty_megabytes_byte_by_byte(codec):
     text = "x" * (20 * 2**20)
     data = encoded(codec, text)
     decoder = codec.decoder(64 * 2**20)
-    cut = len(data) - 2_000_000  # the last two million one by one, behind eighteen that are pending
+    cut = len(data) - 100_000  # one by one, behind all the others that are pending: a copy of those each time is 2 TB
     decoder.feed(data[:cut])
     feed_one = decoder.feed
     for byte in memoryview(data)[cut:-1]:

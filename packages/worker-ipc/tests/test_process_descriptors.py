@@ -152,18 +152,21 @@ import os, sys, anyio
 from worker_ipc._process import start_process
 script = (
     "const {execFileSync} = require('child_process');"
-    "process.send(execFileSync('sh', ['-c', 'ls -l /proc/self/fd']).toString())"
+    "process.send(execFileSync('sh', ['-c', 'ls -l /proc/self/fd']).toString());"
+    "process.on('disconnect', () => {})"
 )
 async def main():
     async with start_process(["node", "-e", script], channel=True, stdio=False) as process:
+        await anyio.wait_readable(process.fd_in)
+        text = os.read(process.fd_in, 100_000).decode()
+        # Only now: a process has started, for us, a moment before the kernel shows its environment.
         with open(f"/proc/{process.pid}/environ") as file:
             number = dict(line.partition("=")[::2] for line in file.read().split("\\0"))["NODE_CHANNEL_FD"]
         channel = os.readlink(f"/proc/{process.pid}/fd/{number}")
-        await anyio.wait_readable(process.fd_in)
-        text = os.read(process.fd_in, 100_000).decode()
         assert "socket:[" in text
         assert channel.startswith("socket:[") and channel not in text, (channel, text)
-        assert await process.wait() == 0
+        await process.end(lambda: os.close(process.fd_in), grace=30)
+        assert process.returncode == 0, process
 anyio.run(main, backend=sys.argv[1])
 """
 

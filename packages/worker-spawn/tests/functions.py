@@ -44,3 +44,9 @@ def unsendable(_):
 
 async def double_later(value):
     return value * 2
+
+
+def answer_after(order):
+    number, delay = order
+    time.sleep(delay)
+    return number

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from bench.load import AsyncRun
-from worker_pool import WorkPool
+from worker_pool import Settle, WorkPool
 
 
 class Keeper:
@@ -51,18 +51,18 @@ class Keeper:
 
 
 class Kept:
-    """A `settle` on whose way the results are kept."""
+    """A `Settle` on whose way the results are kept."""
 
-    def __init__(self, keeper: Keeper, settle: Any) -> None:
+    def __init__(self, keeper: Keeper, settle: Settle) -> None:
         self._keeper = keeper
         self._settle = settle
 
-    def __call__(self, index: int, outcome: Any, *more: bool) -> None:
+    def __call__(self, i: int, outcome: Any) -> None:
         self._keeper.keep(outcome.result)
-        self._settle(index, outcome, *more)
+        self._settle(i, outcome)
 
-    def succeed(self, first: int, results: list[Any], *more: bool) -> None:
+    def many(self, outcomes: Iterable[tuple[int, Any]]) -> None:
         keep = self._keeper.keep
-        for result in results:
-            keep(result)
-        self._settle.succeed(first, results, *more)
+        for _, outcome in outcomes:
+            keep(outcome.result)
+        self._settle.many(outcomes)

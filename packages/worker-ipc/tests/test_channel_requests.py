@@ -1,5 +1,7 @@
 """Requests: each reply reaches its own request, and each request ends."""
 
+import os
+import signal
 import sys
 
 import anyio
@@ -201,6 +203,81 @@ async def test_the_callback_form_settles_each_request_once(server):
     results = dict(settled.results)
     assert results[2] is results[5] is None
     assert results[None].code == 42
+
+
+class Answered:
+    """Notes each answer of many requests by its index; what comes twice is an error."""
+
+    def __init__(self, count):
+        self.answers = {}
+        self._count = count
+        self._done = anyio.Event()
+
+    def __call__(self, answers):
+        for index, result, error in answers:
+            assert index not in self.answers
+            self.answers[index] = result, error
+        if len(self.answers) == self._count:
+            self._done.set()
+
+    async def wait(self):
+        with anyio.fail_after(5):
+            await self._done.wait()
+
+
+async def test_many_requests_leave_together_and_each_has_its_answer(server):
+    async with server() as channel:
+        answered = Answered(100)
+        channel.request_many_nowait("double", [[number] for number in range(100)], answered)
+        await answered.wait()
+        assert channel.statistics().pending_requests == 0
+    assert answered.answers == {number: (2 * number, None) for number in range(100)}
+
+
+async def test_one_of_many_may_be_refused_and_another_come_late(server):
+    async with server() as channel:
+        doubled, later, refused = Answered(2), Answered(1), Answered(2)
+        channel.request_many_nowait("later", [["x"]], later)
+        channel.request_many_nowait("double", [{"value": 1}, [[]]], doubled)
+        channel.request_many_nowait("refuse", [None, []], refused)
+        for each in doubled, later, refused:
+            await each.wait()
+    assert doubled.answers[1] == ([], None)
+    assert doubled.answers[0][0] == 2
+    assert later.answers == {0: ("x", None)}
+    assert [error.code for _, error in refused.answers.values()] == [42, 42]
+
+
+async def test_nothing_is_sent_of_many_when_one_cannot_be_encoded(server):
+    async with server() as channel:
+        sent = channel.statistics().sent
+        with pytest.raises(EncodeError):
+            channel.request_many_nowait("double", [[1], [object()]], lambda answers: None)
+        assert (channel.statistics().sent, channel.statistics().pending_requests) == (sent, 0)
+
+
+async def test_the_end_of_the_channel_answers_what_is_left_of_many(server):
+    async with server() as channel:
+        first, left = Answered(1), Answered(3)
+        channel.request_many_nowait("double", [[1]], first)
+        channel.request_many_nowait("slow", [None, [1], [2]], left)
+        await first.wait()
+        os.kill(channel.pid, signal.SIGKILL)
+        await left.wait()
+        with pytest.raises(ChannelClosed):
+            channel.request_many_nowait("double", [[1]], first)
+    assert first.answers == {0: (2, None)}
+    assert all(result is None and isinstance(error, ChannelClosed) for result, error in left.answers.values())
+
+
+async def test_a_settle_function_of_many_that_raises_is_logged(server, caplog):
+    async with server() as channel:
+        answered = Answered(1)
+        channel.request_many_nowait("double", [[1]], lambda answers: 1 / 0)
+        channel.request_many_nowait("double", [[2]], answered)
+        await answered.wait()
+    assert answered.answers == {0: (4, None)}
+    assert "ZeroDivisionError" in caplog.text
 
 
 async def test_a_settle_function_may_ask_again_and_begin_a_conversation(server):

@@ -168,6 +168,21 @@ async def test_a_worker_that_overlaps_is_kept_full_exactly(concurrency: int, bat
             assert (await anext(outcomes)).input in range(2 * concurrency)
 
 
+async def test_what_is_settled_together_is_replaced_together() -> None:
+    make = Pooled(overlaps=True)
+    async with WorkPool(make, max_size=1, concurrency=4) as pool, pool.stream(itertools.count()) as outcomes:
+        await anyio.wait_all_tasks_blocked()
+        worker = make.made[0]
+        [(_, _, settle)] = {(0, 0, settle) for _, _, settle in worker.pending}
+        settle.many([(2, Success(2, "c")), (0, Failure(0, ValueError())), (2, Success(2, "again"))])
+        assert worker.lists == [[0, 1, 2, 3], [4, 5]]
+        settle.many([(3, NotStarted(3)), (1, Success(1, "b"))])
+        assert worker.lists[2:] == [[3, 6]], "what had not started is the next"
+        found = [await anext(outcomes) for _ in range(3)]
+        assert [(one.input, type(one)) for one in found] == [(2, Success), (0, Failure), (1, Success)]
+        assert pool.statistics().dropped == 1
+
+
 async def test_a_strict_worker_gets_the_next_input_within_settle() -> None:
     make = Pooled()
     async with WorkPool(make, max_size=1) as pool, anyio.create_task_group() as group:

@@ -11,10 +11,10 @@ from . import _rpc
 from ._conversation import Conversation
 from ._events import event
 from ._listeners import Listener, Wait, run_handler
-from ._requests import PendingRequest, cancel
+from ._requests import PendingRequest, cancel, telling
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from ._core import Core
     from ._errors import ChannelClosed, RemoteError
@@ -58,7 +58,7 @@ class Channel:
     """A conversation with another process. Made by `open_child` and `open_parent`, never by hand.
 
     **Events**: `send`, `send_nowait`; `listen_once`, `listen`, `listen_for`, `release`.
-    **Requests** (JSON-RPC 2.0): `request`, `request_nowait`, `notify`; `handle`.
+    **Requests** (JSON-RPC 2.0): `request`, `request_nowait`, `request_many_nowait`, `notify`; `handle`.
 
     Everything is for the tasks of one event loop. Every wait ends: when the peer is gone, what had been received stays
     readable, and then every pending and future wait raises ChannelClosed.
@@ -197,6 +197,24 @@ class Channel:
         pending = PendingRequest(core, settle)
         pending.id = core.call(pending, method, params)
         return pending
+
+    def request_many_nowait(
+        self,
+        method: str,
+        params: Sequence[Params],
+        settle: Callable[[list[tuple[int, Any, RemoteError | ChannelClosed | None]]], object],
+    ) -> None:
+        """Call a function of the peer once for each of `params`; all the requests leave together.
+
+        `settle([(index, result, error), ...])` is called with as many answers as came together; `index` is the
+        position in `params`. Each of them is answered exactly once, in any order. Else as `request_nowait`, at less
+        than half the cost; there is nothing to cancel them with. EncodeError, if any of `params` can't be encoded:
+        none was sent.
+        """
+        core = self._core
+        if core.error is not None:
+            raise core.closed_error()
+        core.call_many(telling(settle), method, params)
 
     async def notify(self, method: str, params: Params = None) -> None:
         """Call a function of the peer without an answer. Waits and raises as `send` does."""

@@ -88,8 +88,11 @@ class Core(Ending):
                 elif not mailbox.put(message, size) and mailbox.kept.dropped == 1:
                     logger.warning("nobody listens for %r, and the mailbox is full: dropped", message.get("type"))
         except ProtocolError as error:
+            self.calls.report()
             self.break_off(error)
             return
+        if self.calls.answered:
+            self.calls.report()
         if mailbox.full or self.answers.bytes or self.stream.writer.queued:
             self._check_flow()
 
@@ -109,6 +112,20 @@ class Core(Ending):
         if stream.reader.paused:
             self.somebody_waits()
         return id
+
+    def call_many(
+        self, tell: Callable[[list[tuple[int, _rpc.Reply]]], object], method: str, many: Sequence[Params]
+    ) -> None:
+        """Send a request for each of `many` params; `tell` hears of the replies. EncodeError: nothing was sent."""
+        stream, calls = self.stream, self.calls
+        first = calls.next_id(len(many))
+        encode, request = stream.encode, _rpc.request
+        data = [encode(request(first + index, method, params)) for index, params in enumerate(many)]
+        calls.pending.update(dict.fromkeys(range(first, first + len(many)), _rpc.Group(calls, first, tell)))
+        stream.writer.write_many(data)
+        stream.sent += len(many)
+        if stream.reader.paused:
+            self.somebody_waits()
 
     # --- flow
 

@@ -58,6 +58,28 @@ class PendingRequest:
             cancel(self._core, self.id)
 
 
+def telling(
+    settle: Callable[[list[tuple[int, Any, RemoteError | ChannelClosed | None]]], object],
+) -> Callable[[list[tuple[int, Reply]]], None]:
+    """Make of `settle` what a `Group` calls."""
+
+    def tell(replies: list[tuple[int, Reply]]) -> None:
+        answers: list[tuple[int, Any, RemoteError | ChannelClosed | None]] = []
+        for index, reply in replies:
+            if isinstance(reply, ChannelClosed):
+                answers.append((index, None, reply))
+            elif (body := reply.get("error")) is None:
+                answers.append((index, reply["result"], None))
+            else:
+                answers.append((index, None, _rpc.remote_error(body)))
+        try:
+            settle(answers)
+        except Exception:
+            logger.exception("the settle function of requests raised")
+
+    return tell
+
+
 def cancel(core: Core, id: int) -> None:
     """Forget a request and tell the peer, if it was not settled yet."""
     if core.calls.abandon(id):

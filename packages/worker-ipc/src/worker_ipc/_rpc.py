@@ -46,11 +46,12 @@ _MAX_TEXT = 64 * 1024  # characters of an error message or a traceback: a report
 class Calls:
     """Our own requests: each id has one waiter, which is settled exactly once: by its reply or by the end."""
 
-    __slots__ = ("_last", "late", "pending")
+    __slots__ = ("_last", "answered", "late", "pending")
 
     def __init__(self) -> None:
         self._last = 0
-        self.pending: dict[int, Waiter] = {}
+        self.pending: dict[int, Waiter | Group] = {}
+        self.answered: list[Group] = []  # those that `report` will tell of the replies since the last time
         self.late: int = 0  # replies to nobody: unknown ids, doubled replies, answers after a cancellation
 
     def open(self, waiter: Waiter) -> int:
@@ -59,16 +60,20 @@ class Calls:
         self.pending[id] = waiter
         return id
 
-    def next_id(self) -> int:
-        """Return an id that was never used. Whoever writes the request puts its waiter in `pending` before."""
-        self._last = id = self._last + 1
+    def next_id(self, count: int = 1) -> int:
+        """Return the first of `count` ids that were never used. Who writes the request puts its waiter in `pending`."""
+        id = self._last + 1
+        self._last += count
         return id
 
     def settle(self, reply: Message) -> None:
         """Give a reply to the request it belongs to. One that belongs to nobody is counted."""
         id = reply.get("id")
-        waiter = self.pending.pop(id, None) if isinstance(id, int) and id is not True else None  # True == 1: not here
-        if waiter is None or waiter.done():
+        if not isinstance(id, int) or id is True:  # True == 1: not here
+            self.late += 1
+        elif isinstance(waiter := self.pending.pop(id, None), Group):
+            waiter.add(id, reply)
+        elif waiter is None or waiter.done():
             self.late += 1
         else:
             waiter.set_result(reply)
@@ -80,9 +85,45 @@ class Calls:
     def end(self, error: ChannelClosed) -> None:
         """Settle every request with the end of the channel."""
         pending, self.pending = self.pending, {}
-        for waiter in pending.values():
-            if not waiter.done():
+        for id, waiter in pending.items():
+            if isinstance(waiter, Group):
+                waiter.add(id, error)
+            elif not waiter.done():
                 waiter.set_result(error)
+        self.report()
+
+    def report(self) -> None:
+        """Give every group what came for it since the last time."""
+        while self.answered:
+            answered, self.answered = self.answered, []
+            for group in answered:
+                group.report()
+
+
+class Group:
+    """Many requests with one waiter, which is told once of all replies that came together.
+
+    `tell` is given `(index, reply)` pairs, in the order of their coming, and must not raise.
+    """
+
+    __slots__ = ("_calls", "_first", "_replies", "_tell")
+
+    def __init__(self, calls: Calls, first: int, tell: Callable[[list[tuple[int, Reply]]], object]) -> None:
+        self._calls = calls
+        self._first = first
+        self._tell = tell
+        self._replies: list[tuple[int, Reply]] = []
+
+    def add(self, id: int, reply: Reply) -> None:
+        """Take what ends one of the requests."""
+        if not self._replies:
+            self._calls.answered.append(self)
+        self._replies.append((id - self._first, reply))
+
+    def report(self) -> None:
+        """Tell of what came."""
+        replies, self._replies = self._replies, []
+        self._tell(replies)
 
 
 def request(id: int, method: str, params: Params) -> Message:

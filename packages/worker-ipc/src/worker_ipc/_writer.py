@@ -89,6 +89,16 @@ class Writer:
             self._scheduled = True
             self._loop.soon(self._tick)
 
+    def write_many(self, messages: Sequence[bytes | Sequence[Buffer]]) -> None:
+        """Accept the bytes of several messages, to be handed to the kernel together."""
+        pieces: list[Buffer] = []
+        for data in messages:
+            if isinstance(data, bytes):
+                pieces.append(data)
+            else:
+                pieces.extend(data)
+        self.write(pieces)
+
     def _write_first(self, data: bytes) -> None:
         try:
             sent = os.write(self._fd, data)

@@ -12,7 +12,7 @@ from ._pool import WorkPool
 from ._worker import open_worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from ._outcome import Settled
     from ._worker import Made, Worker
@@ -61,11 +61,7 @@ async def _check_life(make_worker: Any, inputs: Sequence[Any]) -> None:
 async def _check_submit(make_worker: Any, inputs: Sequence[Any]) -> None:
     settled: list[list[Settled[Any, Any]]] = [[] for _ in inputs]
     done = anyio.Event()
-
-    def settle(i: int, outcome: Settled[Any, Any]) -> None:
-        settled[i].append(outcome)
-        if all(settled):
-            done.set()
+    settle = _Noting(settled, done)
 
     async with open_worker(make_worker, 10) as worker:
         if not hasattr(worker, "submit"):
@@ -79,6 +75,23 @@ async def _check_submit(make_worker: Any, inputs: Sequence[Any]) -> None:
         settled[:] = [[] for _ in inputs]
         worker.submit(list(inputs), settle)
     _assert_once(inputs, settled)
+
+
+class _Noting:
+    """A `Settle` that notes what was said."""
+
+    def __init__(self, settled: list[list[Settled[Any, Any]]], done: anyio.Event) -> None:
+        self._settled = settled
+        self._done = done
+
+    def __call__(self, i: int, outcome: Settled[Any, Any]) -> None:
+        self._settled[i].append(outcome)
+        if all(self._settled):
+            self._done.set()
+
+    def many(self, outcomes: Iterable[tuple[int, Settled[Any, Any]]]) -> None:
+        for i, outcome in outcomes:
+            self(i, outcome)
 
 
 def _assert_once(inputs: Sequence[Any], settled: list[list[Settled[Any, Any]]]) -> None:

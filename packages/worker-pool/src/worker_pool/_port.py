@@ -22,7 +22,7 @@ from ._events import log
 from ._outcome import Failure, NotStarted, Settled, Success
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from ._host import Host
     from ._job import Job
@@ -33,7 +33,7 @@ BREATH = 64  # lists between two visits to the event loop, if the worker settles
 
 
 class Batch:
-    """One list of inputs in flight. `settle` is what the worker calls."""
+    """One list of inputs in flight, and the `Settle` that the worker has for them."""
 
     __slots__ = ("at", "jobs", "late", "left", "port")
 
@@ -44,17 +44,13 @@ class Batch:
         self.at: float = at
         self.late: set[int] | None = None  # given up by the pool, but the worker still has them
 
-    def settle(self, i: int, outcome: Settled[Any, Any]) -> None:
-        """See `SubmitWorker`."""
-        job = self.jobs[i]
-        if job is not None:
-            self.jobs[i] = None
-            self.port.settled(self, job, outcome)
-        elif self.late and i in self.late:
-            self.late.discard(i)
-            self.port.settled_late(self)
-        else:
-            self.port.host.engine.tally.dropped += 1
+    def __call__(self, i: int, outcome: Settled[Any, Any]) -> None:
+        """See `Settle`."""
+        self.port.settled(self, ((i, outcome),))
+
+    def many(self, outcomes: Iterable[tuple[int, Settled[Any, Any]]]) -> None:
+        """See `Settle`."""
+        self.port.settled(self, outcomes)
 
 
 class Port:
@@ -187,9 +183,14 @@ class Port:
         return self._target if behind and room >= self._target else 0
 
     def _take(self, size: int) -> list[Job]:
-        take = self.host.engine.demand.take
+        demand = self.host.engine.demand
+        take = demand.take
         jobs: list[Job] = []
-        while len(jobs) < size and (job := take()) is not None:
+        while len(jobs) < size:
+            shortcut = demand.shortcut
+            job = take() if shortcut is None else (shortcut() or take())
+            if job is None:
+                break
             self.load += 1
             jobs.append(job)
         return jobs
@@ -205,46 +206,60 @@ class Port:
                 host.engine.task_starts(job, host.info, now)
         host.engine.watchdog.expect(now + host.engine.options.execute_timeout)
         try:
-            self._submit([job.input for job in jobs], batch.settle)
+            self._submit([job.input for job in jobs], batch)
         except Exception as error:
             log.exception("submit of worker %r raised", host.info.id)
             host.leave("in doubt")
             for i, job in enumerate(jobs):
-                batch.settle(i, Failure(job.input, error))
+                batch(i, Failure(job.input, error))
 
-    def settled(self, batch: Batch, job: Job, outcome: Settled[Any, Any]) -> None:
-        """The worker has said what became of a job."""
+    def settled(self, batch: Batch, outcomes: Iterable[tuple[int, Settled[Any, Any]]]) -> None:
+        """The worker has said what became of some jobs of a list."""
         now = perf_counter()
+        jobs, info = batch.jobs, self.host.info
         started = batch.at if self._overlaps or batch.at > self._last else self._last
-        info = self.host.info
-        self.load -= 1
-        self._count_down(batch, now)
-        if type(outcome) is NotStarted:
-            if not self._overlaps:
-                self._target = 1  # it is slower than was measured: this one is not to come back to wait here
-            self.host.engine.put_back(job)
-        else:
+        for i, outcome in outcomes:
+            job = jobs[i]
+            if job is None:
+                self._settled_unasked(batch, i, now)
+                continue
+            jobs[i] = None
+            self.load -= 1
+            batch.left -= 1
+            self._last = now
+            if type(outcome) is NotStarted:
+                self._not_started(job)
+                continue
             info.tasks += 1
             info.run_time += now - started
             if type(outcome) is Success:
                 job.feed.succeed(job, outcome.result, info, started, now)
             else:
                 job.feed.fail(job, outcome.error, info, started, now)  # type: ignore[union-attr]
-        self._continue()
-
-    def settled_late(self, batch: Batch) -> None:
-        """The worker has done with a job that the pool had given up."""
-        self.host.engine.tally.dropped += 1
-        self._late -= 1
-        self._count_down(batch, now := perf_counter())
-        self.host.engine.watchdog.expect(now + self.host.engine.options.execute_timeout)
-        self._continue()
-
-    def _count_down(self, batch: Batch, now: float) -> None:
-        self._last = now
-        batch.left -= 1
+            if not self._overlaps:
+                started = now  # of those that are known at once, the first took the time
         if not batch.left:
-            self._batches.pop(batch, None)
+            self._list_has_ended(batch, now)
+        self._continue()
+
+    def _not_started(self, job: Job) -> None:
+        if not self._overlaps:
+            self._target = 1  # it is slower than was measured: this one is not to come back to wait here
+        self.host.engine.put_back(job)
+
+    def _settled_unasked(self, batch: Batch, i: int, now: float) -> None:
+        """The worker has settled a job that the pool had given up, or one for the second time."""
+        self.host.engine.tally.dropped += 1
+        if batch.late and i in batch.late:
+            batch.late.discard(i)
+            batch.left -= 1
+            self._late -= 1
+            self._last = now
+            self.host.engine.watchdog.expect(now + self.host.engine.options.execute_timeout)
+
+    def _list_has_ended(self, batch: Batch, now: float) -> None:
+        if batch in self._batches:
+            del self._batches[batch]
             self._measure((now - max(batch.at, self._list_ended)) / len(batch.jobs))
             self._list_ended = now
 

@@ -18,21 +18,32 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar, cast
 
 import anyio
 
-from ._outcome import Settled
+if TYPE_CHECKING:
+    from ._outcome import Settled
 
 In = TypeVar("In")
 Out = TypeVar("Out")
 In_contra = TypeVar("In_contra", contravariant=True)
 Out_co = TypeVar("Out_co", covariant=True)
 
-Settle: TypeAlias = Callable[[int, Settled[Any, Any]], None]
-"""`settle(i, outcome)`: what became of `inputs[i]`. Synchronous; call it once for each input, in any order."""
+
+class Settle(Protocol):
+    """Tells the pool what became of inputs: `settle(i, outcome)` for `inputs[i]`, once for each, in any order.
+
+    Synchronous. The pool may call `submit` again before it returns, with what comes next.
+    """
+
+    def __call__(self, i: int, outcome: Settled[Any, Any], /) -> None:
+        """Settle one input."""
+
+    def many(self, outcomes: Iterable[tuple[int, Settled[Any, Any]]], /) -> None:
+        """Settle those that are known at the same moment: the pool looks for what comes next once, not for each."""
 
 
 class Worker(Protocol[In_contra, Out_co]):
@@ -47,8 +58,8 @@ class SubmitWorker(Worker[In, Out_co], Protocol[In, Out_co]):
     """A worker that is handed inputs without a task for each; the pool then never calls its `execute`.
 
     `submit(inputs, settle)` takes a list of at least one input and returns at once. Later, or before it returns,
-    the worker calls `settle(i, outcome)` once for each, with `Success`, `Failure` or `NotStarted`. That may be in
-    a callback of the event loop; within it the pool may call `submit` again with what comes next.
+    the worker calls `settle(i, outcome)` once for each, with `Success`, `Failure` or `NotStarted`, or `settle.many`
+    for several at once. That may be in a callback of the event loop; within it the pool may call `submit` again.
 
     What the pool reads, all of it optional:
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import anyio
@@ -14,12 +15,14 @@ from worker_pool import Failure, NotStarted, Settle, Success
 
 from ._errors import FunctionError
 from ._journal import BEGUN, FROM, TO, Journal
+from ._settling import Telling
 from ._worker import SpawnedWorker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from worker_ipc.codecs import Codec
+    from worker_pool import Settled
 
 InputT = TypeVar("InputT")
 ResultT = TypeVar("ResultT")
@@ -28,12 +31,13 @@ ResultT = TypeVar("ResultT")
 class Calls(Generic[InputT]):
     """One list of inputs that the child has, answered from the front."""
 
-    __slots__ = ("answered", "inputs", "settle")
+    __slots__ = ("answered", "inputs", "known", "settle")
 
     def __init__(self, inputs: Sequence[InputT], settle: Settle) -> None:
         self.inputs = inputs
         self.settle = settle
         self.answered = 0
+        self.known: list[tuple[int, Settled[InputT, Any]]] = []  # ... and not settled yet
 
 
 class FunctionCalls(SpawnedWorker[InputT, ResultT]):
@@ -48,6 +52,7 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
         self._codec = codec
         self._journal = journal
         self._lists: deque[Calls[InputT]] = deque()
+        self._known: list[Calls[InputT]] = []  # lists of which something is known that is not settled yet
         self._sent = 0  # inputs
         self._answered = 0
         self._fetched = 0  # replies read from the journal that the channel will bring once more
@@ -64,11 +69,11 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
         done = anyio.Event()
         outcomes: list[Any] = []
 
-        def settle(_: int, outcome: Any) -> None:
+        def tell(outcome: Any) -> None:
             outcomes.append(outcome)
             done.set()
 
-        self.submit([input], settle)
+        self.submit([input], Telling(tell))
         try:
             await done.wait()
         except BaseException:
@@ -89,11 +94,10 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
                 settle(0, Failure(inputs[0], error))
                 return
             for index, input in enumerate(inputs):
-                self.submit([input], lambda _, outcome, index=index: settle(index, outcome))  # type: ignore[misc]
+                self.submit([input], Telling(partial(settle, index)))
             return
         except ChannelClosed:  # it died idle, and nothing was written: these inputs have not been touched
-            for index, input in enumerate(inputs):
-                settle(index, NotStarted(input))
+            settle.many([(index, NotStarted(input)) for index, input in enumerate(inputs)])
             return
         self._lists.append(Calls(inputs, settle))
         self._sent += len(inputs)
@@ -111,6 +115,7 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
                 self._fetched -= 1
             else:
                 self._answer(reply)
+        self._settle()
 
     def closed(self, error: ChannelClosed) -> None:
         """Account for every input that the child had: finished, executing, or not begun."""
@@ -123,9 +128,10 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
             for index in range(calls.answered, len(calls.inputs)):
                 self._answered += 1
                 if self._answered <= begun:
-                    calls.settle(index, Failure(calls.inputs[index], told))  # type: ignore[arg-type]
+                    self._know(calls, index, Failure(calls.inputs[index], told))  # type: ignore[arg-type]
                 elif self._answered not in self._withdrawn:
-                    calls.settle(index, NotStarted(calls.inputs[index]))
+                    self._know(calls, index, NotStarted(calls.inputs[index]))
+        self._settle()
 
     def fetch(self) -> None:
         """Settle what a child that seems stuck has finished but not written: the channel brings it once more, later."""
@@ -143,11 +149,24 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
         self._answered += 1
         input = calls.inputs[index]
         if reply.__class__ is dict:
-            calls.settle(index, Failure(input, FunctionError(**reply)))
+            self._know(calls, index, Failure(input, FunctionError(**reply)))
         elif reply:
-            calls.settle(index, Success(input, reply[0]))
+            self._know(calls, index, Success(input, reply[0]))
         elif self._answered not in self._withdrawn:
-            calls.settle(index, NotStarted(input))
+            self._know(calls, index, NotStarted(input))
+
+    def _know(self, calls: Calls[InputT], index: int, outcome: Settled[InputT, Any]) -> None:
+        if not calls.known:
+            self._known.append(calls)
+        calls.known.append((index, outcome))
+
+    def _settle(self) -> None:
+        """Settle all that is known."""
+        while self._known:
+            lists, self._known = self._known, []
+            for calls in lists:
+                known, calls.known = calls.known, []
+                calls.settle.many(known)
 
     def _fetch(self) -> int:
         """Settle the replies that wait in the journal; return how many that were."""
@@ -164,6 +183,7 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
         new = answers[known:] if known >= 0 else []
         for reply in new:
             self._answer(reply)
+        self._settle()
         return len(new)
 
     def _log(self, name: str, level: int, text: str) -> None:

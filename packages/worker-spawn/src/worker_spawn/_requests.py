@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from worker_ipc import ChannelClosed, EncodeError, ParentChannel, RemoteError
 from worker_pool import Failure, NotStarted, Settle, Success
 
+from ._settling import Telling
 from ._worker import SpawnedWorker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from worker_pool import Settled
 
 InputT = TypeVar("InputT")
 ResultT = TypeVar("ResultT")
@@ -45,34 +49,37 @@ class RequestWorker(SpawnedWorker[InputT, ResultT]):
         return result
 
     def submit(self, inputs: Sequence[InputT], settle: Settle) -> None:
-        """Send a request for each input; `settle` is called from where its reply is read."""
-        request, method = self._channel.request_nowait, self._method
-        for index, input in enumerate(inputs):
-            try:
-                request(method, (input,), _Reply(self, settle, index, input))
-            except EncodeError as error:
-                settle(index, Failure(input, error))
-            except ChannelClosed:  # it died idle, and nothing was written: this input has not been touched
-                settle(index, NotStarted(input))
+        """Send a request for each input; `settle` is called from where the replies are read."""
+        try:
+            self._channel.request_many_nowait(
+                self._method, [(input,) for input in inputs], partial(self._answered, inputs, settle)
+            )
+        except EncodeError as error:
+            if len(inputs) == 1:
+                settle(0, Failure(inputs[0], error))
+            else:  # nothing was sent: one of them is at fault
+                for index, input in enumerate(inputs):
+                    self.submit([input], Telling(partial(settle, index)))
+        except ChannelClosed:  # it died idle, and nothing was written: these inputs have not been touched
+            settle.many([(index, NotStarted(input)) for index, input in enumerate(inputs)])
 
+    def _answered(
+        self,
+        inputs: Sequence[InputT],
+        settle: Settle,
+        answers: list[tuple[int, Any, RemoteError | ChannelClosed | None]],
+    ) -> None:
+        outcomes: list[tuple[int, Settled[InputT, Any]]] = []
+        for index, result, error in answers:
+            if error is None:
+                outcomes.append((index, Success(inputs[index], result)))
+            else:
+                outcomes.append((index, Failure(inputs[index], self._told(error))))
+        settle.many(outcomes)
 
-class _Reply:
-    """Turns one reply into one outcome."""
-
-    __slots__ = ("_index", "_input", "_settle", "_worker")
-
-    def __init__(self, worker: RequestWorker[Any, Any], settle: Settle, index: int, input: Any) -> None:
-        self._worker = worker
-        self._settle = settle
-        self._index = index
-        self._input = input
-
-    def __call__(self, result: Any, error: RemoteError | ChannelClosed | None) -> None:
-        if error is None:
-            self._settle(self._index, Success(self._input, result))
-        elif isinstance(error, RemoteError):
-            self._settle(self._index, Failure(self._input, error))
-        else:
-            told = self._worker.doubted(error, "execute")
-            told.__cause__ = error if told is not error else None
-            self._settle(self._index, Failure(self._input, told))  # type: ignore[arg-type]
+    def _told(self, error: RemoteError | ChannelClosed) -> Exception:
+        if isinstance(error, RemoteError):
+            return error
+        told = self.doubted(error, "execute")
+        told.__cause__ = error if told is not error else None
+        return told  # type: ignore[return-value]

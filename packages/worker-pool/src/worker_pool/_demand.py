@@ -112,6 +112,8 @@ class Demand(Generic[J]):
             gone.append(held)
             self._alone.forget()
             self.stir()
+        if gone:
+            self._poke()
         return gone
 
     def put_back(self, job: J) -> bool:

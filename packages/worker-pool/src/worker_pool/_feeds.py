@@ -152,7 +152,7 @@ class Feed(Intake):
     def consumed(self) -> None:
         """An outcome has been looked at, or there will be none to look at: a place in the window is free."""
         self._looked_at += 1
-        if self._heed and (not self._is_parked or self.taken - self._looked_at <= self.window // 2 or self.is_ended):
+        if self._heed:
             self._look()
         if self.hunger is not None:
             self.hunger.set()

@@ -104,6 +104,14 @@ class Intake(ABC):
         else:
             self.end(error)
 
+    async def starve(self) -> None:
+        """Wait, as the pump, until more may be wanted."""
+        if self.outstanding >= self.window:
+            self._heed = self._is_parked = True  # a success makes room, and the worker may go on with another call
+        self.hunger = anyio.Event()
+        await self.hunger.wait()
+        self.hunger = None
+
     def poke(self) -> None:
         """See `Supply`."""
         if self.hunger is not None:

@@ -292,6 +292,8 @@ class Port:
         verdict(job, self.host.info, since, perf_counter())
         if not self.host.survives_cancel:
             self.host.leave("in doubt", now=not self._overlaps)
+        elif self.host.engine.demand.has_held:
+            self.host.engine.demand.stir()  # nobody waits for this one any more: what is held may run
 
     def _time_out(self, job: Job, info: Any, started: float, ended: float) -> None:
         job.feed.fail(job, TaskTimeout(self.host.engine.options.execute_timeout), info, started, ended)

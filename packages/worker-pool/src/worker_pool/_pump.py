@@ -66,9 +66,7 @@ class Pump:
                 for job in await self._fetch(wanted):
                     feed.accept(job)
             elif not feed.is_ended:  # it may have ended in that turn
-                feed.hunger = anyio.Event()
-                await feed.hunger.wait()
-                feed.hunger = None
+                await feed.starve()
 
     async def _close_source(self) -> None:
         if self._close is None:

@@ -53,7 +53,8 @@ class Watchdog:
         """Watch until `stop`."""
         while not self._is_stopped:
             self._wake = anyio.Event()
-            self._until = self._look(perf_counter())
+            self._until = math.inf  # what is expected from here on may be due before all that was looked at
+            self._until = min(self._look(perf_counter()), self._until)
             with anyio.move_on_after(max(0.0, self._until - perf_counter())):
                 await self._wake.wait()
 

@@ -72,7 +72,7 @@ async def test_while_it_runs(stack: str, fault: str, size: int) -> None:
     if stack == "conversation" and expected == TOLD:
         expected = DIED  # its child has nobody who would catch an exception
     with anyio.fail_after(50):
-        limit = 1.5 if expected == LATE else None  # the honest ones are under it too, on a machine however busy
+        limit = 1.0 if expected == LATE else None  # the honest ones, of milliseconds, are under it too
         async with WorkPool(partial(make, stack), max_size=size, execute_timeout=limit) as pool:
             bad = await run_around(pool, order, size)
     assert isinstance(bad.error, expected), bad.error

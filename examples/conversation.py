@@ -19,12 +19,18 @@ CHILD = Path(__file__).with_name("brewer.py")
 
 async def brew(channel: ParentChannel, drink: str) -> str:
     """Show progress, answer a question, return the result: all of it belongs to this one input."""
-    channel.listen_for("progress", lambda m: print(f"{drink}: {m['step']} {m['percent']} %"))
-    question, served = channel.listen_once("question"), channel.listen_once("served")
+    messages = channel.listen()  # of every type, in the order of sending
     await channel.send("brew", {"drink": drink})
-    print(f"{drink}: the worker asks: {(await question)['text']}")
-    await channel.send("answer", {"text": "with milk"})
-    return (await served)["cup"]
+    async for message in messages:
+        match message:
+            case {"type": "progress", "step": step, "percent": percent}:
+                print(f"{drink}: {step} {percent} %")
+            case {"type": "question", "text": question}:
+                print(f"{drink}: the worker asks: {question}")
+                await channel.send("answer", {"text": "with milk"})
+            case {"type": "served", "cup": cup}:
+                return cup
+    raise AssertionError("a parent's listen ends only by an error: the death of the child")
 
 
 async def main() -> None:

@@ -43,7 +43,7 @@ class PoolBroken(PoolError):
     """
 
     def __init__(self, failures: int, cause: BaseException | None) -> None:
-        super().__init__(f"no worker could be started, {failures} times in a row; the last error: {cause!r}")
+        super().__init__(f"no worker could be started, {failures} times in a row; the last error: {_told(cause)}")
         self.failures = failures
         self.__cause__: BaseException | None = cause
 
@@ -125,3 +125,13 @@ class WorkFailed(ExceptionGroup[E_co]):
     def derive(self, errors: Sequence[Exception], /) -> ExceptionGroup[Exception]:  # type: ignore[override]
         """Make a plain group of some of the errors: `split` and `except*` need it."""
         return ExceptionGroup(self.message, errors)
+
+
+def _told(error: BaseException | None) -> str:
+    """Name an error as a traceback does: by its type, and by its text if it has one. Its repr is made for debuggers."""
+    name = type(error).__name__
+    try:
+        text = str(error)
+    except Exception:  # it is the user's, and that of a broken pool must not break more
+        text = ""
+    return f"{name}: {text}" if text else name

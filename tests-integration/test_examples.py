@@ -1,0 +1,83 @@
+"""Each example does what its first lines say, on both loops, from any directory, and says nothing on stderr."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+CHILDREN = {"brewer.py", "double.py", "double.mjs", "primes.py"}  # what other examples run or import
+NEEDS = {
+    "chess_pool.py": "stockfish",
+    "exif_folder.py": "exiftool",
+    "image_compressor.py": "convert",
+    "node_child.py": "node",
+    "node_parent.mjs": "node",
+}
+ON = """
+import functools, runpy, sys, anyio
+_, backend, *sys.argv = sys.argv
+anyio.run = functools.partial(anyio.run, backend=backend)
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+programs = [
+    pytest.param(path, marks=pytest.mark.node if NEEDS.get(path.name) == "node" else (), id=path.name)
+    for path in sorted(EXAMPLES.iterdir())
+    if path.suffix in {".py", ".mjs"} and path.name not in CHILDREN
+]
+every_example = pytest.mark.parametrize("example", programs)
+
+
+@pytest.fixture(autouse=True)
+def checked(no_leaks: None) -> None:
+    """Nothing may be left behind."""
+
+
+def run(command: list[str], folder: Path) -> list[str]:
+    environment = os.environ | {"PYTHON": sys.executable}
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=50, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+def said(example: Path) -> list[str]:
+    """What the first lines of an example say it prints."""
+    text = re.sub(r"^// ?", "", example.read_text(), flags=re.MULTILINE)
+    block = re.search(r"^ *\$ (?:python|node) .*\n((?:.+\n)+?)(?:\n|\"\"\"|import)", text, re.MULTILINE)
+    assert block is not None, "its first lines show how to run it, and what it prints"
+    return [line.strip() for line in block[1].splitlines()]
+
+
+def as_said(line: str, said: str) -> bool:
+    """Whether `line` is what was said, but for what is measured: seconds, and how many workers were needed."""
+    measured = r"\d+ workers, \d+\.\d seconds"
+    return re.sub(measured, "#", line) == re.sub(measured, "#", said)
+
+
+@every_example
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_it_prints_what_it_says(example: Path, backend: str, tmp_path: Path) -> None:
+    program = NEEDS.get(example.name)
+    if program not in (None, "node") and shutil.which(program, path=f"{os.environ['PATH']}:/usr/games") is None:
+        pytest.skip(f"{program} is not installed")
+    if example.suffix == ".mjs":
+        command = ["node", str(example)]
+    else:
+        command = [sys.executable, "-W", "error", "-c", ON, backend, str(example)]
+    printed, expected = run(command, tmp_path), said(example)
+    if "..." in expected:  # lines in the order in which their inputs ended, and then the last one
+        *shown, _, last = expected
+        assert set(shown) <= set(printed)
+        printed, expected = printed[-1:], [last]
+    assert len(printed) == len(expected)
+    assert [pair for pair in zip(printed, expected, strict=True) if not as_said(*pair)] == []
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.*")), ids=lambda path: path.name)
+def test_it_is_read_in_a_minute(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 60

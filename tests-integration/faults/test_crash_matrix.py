@@ -137,7 +137,7 @@ async def test_at_every_byte_of_a_conversation(moment: str, way: str, size: int)
     script = [*MOMENTS[moment], WAYS[way]()]
     with anyio.fail_after(50):
         async with WorkPool(
-            Scripted(script), max_size=size, min_size=1, init_timeout=1.0, execute_timeout=1.0, start_backoff=0.01
+            Scripted(script), max_size=size, min_size=1, init_timeout=0.7, execute_timeout=0.7, start_backoff=0.01
         ) as pool:
             async with pool.stream(range(6), ordered=True) as outcomes:
                 found = [outcome async for outcome in outcomes]
@@ -187,7 +187,7 @@ async def test_a_worker_that_ends_so_while_the_pool_shuts_down(way: str) -> None
 
             group.start_soon(ask)
             await until(lambda: pool.statistics().running == 1 or bool(ended))
-            await pool.shutdown(grace=0.5)
+            await pool.shutdown(grace=0.2)
         assert len(ended) == 1
         assert isinstance(ended[0], Exception)
 

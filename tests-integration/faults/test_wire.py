@@ -253,6 +253,7 @@ async def test_a_send_to_a_deaf_child_waits_in_bounded_memory() -> None:
         assert rss() - before < 20_000_000
         with pytest.raises(WouldBlock):
             channel.send_nowait("anything", {"data": "x" * 10_000})
+        await channel.destroy(grace=0)  # it would not leave if asked
 
 
 @pytest.mark.fault(75)

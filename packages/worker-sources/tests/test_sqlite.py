@@ -20,6 +20,7 @@ from worker_testkit import sweep_cancellation
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from worker_sources._sqlite_store import Store
     from worker_testkit import Cut
 
 pytestmark = pytest.mark.anyio
@@ -277,7 +278,6 @@ async def test_everything_happens_in_one_thread_that_ends_with_the_block(tmp_pat
         async with anyio.create_task_group() as group:
             for _ in range(10):
                 group.start_soon(source._call, lambda store, now: seen.add(threading.get_ident()))
-        print(set(threading.enumerate()) - before, before)
         (ours,) = set(threading.enumerate()) - before
         assert seen == {ours.ident}
     assert not ours.is_alive()

@@ -51,6 +51,7 @@ class StoreThread:
         self._inbox: queue.SimpleQueue[Call[Any] | None] = queue.SimpleQueue()
         self._parked: list[Call[Any]] = []
         self._asking = False
+        self._tried = 0  # when the parked claims last found nothing, by the clock of the file
         self._stopping = False
         self._token = current_token()
         self._opened: Call[None] = Call(_nothing)
@@ -116,7 +117,7 @@ class StoreThread:
                 undone = [call for call in map(Call[Any].undone, finished) if call is not None]
                 self._execute(store, undone)
                 return
-            timeout = self._seconds_until_due(store) if self._parked else None
+            timeout = self._pause(store) if self._parked else None
 
     def _next_calls(self, timeout: float | None) -> list[Call[Any]]:
         calls: list[Call[Any] | None] = []
@@ -135,7 +136,7 @@ class StoreThread:
         claims = [*parked, *(call for call in calls if call.undo is not None)]  # who has waited longest comes first
         calls = [call for call in (*changes, *claims) if call.begin()]
         self._asking = bool(calls)  # before we look: who commits after our look must see that we ask
-        if calls and not (idle and self._seconds_until_due(store) > 0):
+        if calls and (not idle or self._is_due(store)):
             self._execute(store, calls)
         for call in calls:
             if not call.finished and call.unwanted:
@@ -149,7 +150,7 @@ class StoreThread:
 
     def _execute(self, store: Store, calls: list[Call[Any]]) -> None:
         """Do the calls in one transaction; if that fails, each in its own."""
-        now = now_ms()
+        now = self._tried = now_ms()
         try:
             with named_errors(self.path), transaction(store.connection):
                 results = [call.run(store, now) for call in calls]
@@ -171,13 +172,23 @@ class StoreThread:
                 if other is not self and other.path == self.path and other._asking:
                     other.nudge()
 
-    def _seconds_until_due(self, store: Store) -> float:
-        """How long nothing can be claimed, as far as this process knows: at most one poll."""
+    def _is_due(self, store: Store) -> bool:
+        """Whether there may be something to claim."""
         try:
             due = store.due()
         except sqlite3.Error:
-            return 0  # a claim will say what is wrong
-        return self._poll if due is None else min(max(due - now_ms(), 0) / 1000, self._poll)
+            return True  # a claim will say what is wrong
+        return due is not None and due <= now_ms()
+
+    def _pause(self, store: Store) -> float:
+        """How many seconds to sleep before the parked claims are tried again, if nobody calls: at most one poll."""
+        try:
+            due = store.due()
+        except sqlite3.Error:
+            return 0
+        if due is None or due <= self._tried:  # it was due when we looked: it waits for a suspect to end, and so do we
+            return self._poll
+        return min(max(due - now_ms(), 0) / 1000, self._poll)
 
     def _abandoned(self) -> list[Call[Any]]:
         calls = [call for call in (*self._parked, *self._next_calls(0)) if call.begin()]

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,15 +29,34 @@ def test_unmarked(): pass
 """
 
 
-def record(pytester: pytest.Pytester, fails: str = "none") -> Path:
-    pytester.makepyfile(test_it=TESTS.replace("{fails}", fails))
-    pytester.runpytest_subprocess("--fault-record", "faults.jsonl", "-p", "no:cacheprovider")
-    (pytester.path / "faults.toml").write_text(CATALOGUE)
-    return pytester.path / "faults.jsonl"
+LEAKING = """
+import os, pytest
+@pytest.mark.fault(1)
+def test_it(no_leaks): os.open("/", os.O_RDONLY)
+"""
 
 
-def test_a_run_is_recorded_test_by_test(pytester: pytest.Pytester) -> None:
-    lines = [json.loads(line) for line in record(pytester, fails="b").read_text().splitlines()]
+@pytest.fixture(scope="module")
+def good(run_pytest: Any) -> Path:
+    """The record of a run in which every promise was kept."""
+    return run_pytest({"test_it": TESTS.format(fails="none")}, "--fault-record=faults.jsonl").folder / "faults.jsonl"
+
+
+@pytest.fixture(scope="module")
+def bad(run_pytest: Any) -> Path:
+    """The record of a run in which row 1 was broken."""
+    return run_pytest({"test_it": TESTS.format(fails="b")}, "--fault-record=faults.jsonl").folder / "faults.jsonl"
+
+
+@pytest.fixture
+def catalogue(tmp_path: Path) -> Path:
+    path = tmp_path / "faults.toml"
+    path.write_text(CATALOGUE)
+    return path
+
+
+def test_a_run_is_recorded_test_by_test(bad: Path) -> None:
+    lines = [json.loads(line) for line in bad.read_text().splitlines()]
     assert [(line["rows"], line["test"], line["parameters"], line["outcome"]) for line in lines] == [
         (["1"], "test_it.py::test_falls", "a", "passed"),
         (["1"], "test_it.py::test_falls", "b", "failed"),
@@ -44,17 +64,15 @@ def test_a_run_is_recorded_test_by_test(pytester: pytest.Pytester) -> None:
     ]
 
 
-def test_a_leak_found_at_the_end_of_a_test_breaks_its_promise(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile("import os, pytest\n@pytest.mark.fault(1)\ndef test_it(no_leaks): os.open('/', os.O_RDONLY)\n")
-    pytester.runpytest_subprocess("--fault-record", "f.jsonl", "-o", "leak_check_patience=0.1")
-    assert json.loads((pytester.path / "f.jsonl").read_text())["outcome"] == "failed"
+def test_a_leak_found_at_the_end_of_a_test_breaks_its_promise(run_pytest: Any) -> None:
+    run = run_pytest({"test_it": LEAKING}, "--fault-record=faults.jsonl", ini="leak_check_patience = 0.1")
+    assert json.loads((run.folder / "faults.jsonl").read_text())["outcome"] == "failed"
 
 
-def test_the_table_goes_between_the_markers_and_stays_the_same(pytester: pytest.Pytester) -> None:
-    path = record(pytester)
-    document = pytester.path / "reliability.md"
+def test_the_table_goes_between_the_markers_and_stays_the_same(good: Path, catalogue: Path) -> None:
+    document = catalogue.with_name("reliability.md")
     document.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    arguments = [str(pytester.path / "faults.toml"), str(path), "--into", str(document)]
+    arguments = [str(catalogue), str(good), "--into", str(document)]
     assert main(arguments) == 0
     first = document.read_text()
     assert first.startswith("before\n")
@@ -67,19 +85,25 @@ def test_the_table_goes_between_the_markers_and_stays_the_same(pytester: pytest.
 
 
 def test_a_broken_promise_and_a_missing_test_fail(
-    pytester: pytest.Pytester, capsys: pytest.CaptureFixture[str]
+    bad: Path, catalogue: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = record(pytester, fails="a")
-    catalogue = pytester.path / "faults.toml"
     catalogue.write_text(CATALOGUE.replace(', unproven = "no wind here"', ""))
-    assert main([str(catalogue), str(path)]) == 1
+    assert main([str(catalogue), str(bad)]) == 1
     assert capsys.readouterr().out.splitlines()[-2:] == ["1: broken: It falls", "2: no test: It flies"]
 
 
-def test_a_later_run_replaces_an_earlier_one(pytester: pytest.Pytester) -> None:
-    path = record(pytester, fails="a")
-    record(pytester)
-    assert main([str(pytester.path / "faults.toml"), str(path)]) == 0
+def test_a_later_run_replaces_an_earlier_one(good: Path, bad: Path, catalogue: Path) -> None:
+    assert main([str(catalogue), str(bad), str(good)]) == 0
+    assert main([str(catalogue), str(good), str(bad)]) == 1
+
+
+def test_a_record_is_appended_to(run_pytest: Any, tmp_path: Path) -> None:
+    record = tmp_path / "faults.jsonl"
+    record.write_text("an earlier run\n")
+    run_pytest({"test_it": "import pytest\n@pytest.mark.fault(1)\ndef test_it(): pass"}, f"--fault-record={record}")
+    earlier, later = record.read_text().splitlines()
+    assert earlier == "an earlier run"
+    assert json.loads(later)["outcome"] == "passed"
 
 
 def test_an_unknown_row_is_an_error(tmp_path: Path) -> None:

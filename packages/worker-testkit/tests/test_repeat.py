@@ -1,9 +1,8 @@
-import pytest
+from typing import Any
 
 
-def test_every_repetition_is_a_test_of_its_own(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(
-        """
+def test_every_repetition_is_a_test_of_its_own(run_pytest: Any) -> None:
+    tests = """
         import pytest
         @pytest.fixture
         def fresh(): return []
@@ -14,12 +13,11 @@ def test_every_repetition_is_a_test_of_its_own(pytester: pytest.Pytester) -> Non
         @pytest.mark.anyio
         async def test_async(fresh):
             assert not fresh
-        """
-    )
-    result = pytester.runpytest_subprocess("-p", "worker_testkit.repeat", "--repeat=5", "-W", "error")
-    result.assert_outcomes(passed=4 * 5)
+    """
+    run = run_pytest({"test_it": tests}, "-p", "worker_testkit.repeat", "--repeat=5")
+    assert run.about["test_it"].outcomes == {"passed": 4 * 5}
 
 
-def test_without_the_option_nothing_is_repeated(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile("def test_it(): pass")
-    pytester.runpytest_subprocess("-p", "worker_testkit.repeat", "-W", "error").assert_outcomes(passed=1)
+def test_without_the_option_nothing_is_repeated(run_pytest: Any) -> None:
+    run = run_pytest({"test_it": "def test_it(): pass"}, "-p", "worker_testkit.repeat")
+    assert run.about["test_it"].outcomes == {"passed": 1}

@@ -110,6 +110,20 @@ async def test_a_child_that_exits_before_ready_breaks_the_pool_with_the_cause() 
             await pool.execute("a")
     assert isinstance(caught.value.__cause__, WorkerDied)
     assert caught.value.__cause__.phase == "init"
+    assert f"the last error: WorkerDied: {caught.value.__cause__}" in str(caught.value)
+
+
+async def test_a_hook_that_raises_what_has_no_text_breaks_the_pool_all_the_same() -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+    async def fail(channel):
+        raise Mute
+
+    with pytest.raises(PoolBroken, match="the last error: Mute$"):
+        async with WorkPool(lambda: spawned_worker(TALKER, init=fail, execute=ask)) as pool:
+            await pool.execute("a")
 
 
 @pytest.mark.fault(44)

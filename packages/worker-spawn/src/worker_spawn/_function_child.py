@@ -79,8 +79,16 @@ class Replies:
             try:
                 while view:
                     view = view[os.write(self._fd, view) :]
-            except BrokenPipeError:  # the parent has closed the channel: there is nobody left to answer
+            except ConnectionError:  # the parent has closed the channel: there is nobody left to answer
                 raise SystemExit(0) from None
+
+
+def read(fd: int) -> bytes:
+    """Return what the parent sent; nothing if it has closed the channel, even with words of ours unread."""
+    try:
+        return os.read(fd, 65536)
+    except ConnectionResetError:  # so an end is told to whom still had something to say
+        return b""
 
 
 def serve(fd: int, codec: Codec[Any], call: Callable[[Any], Any], replies: Replies, words: Any) -> None:
@@ -89,7 +97,7 @@ def serve(fd: int, codec: Codec[Any], call: Callable[[Any], Any], replies: Repli
 
     decoder = codec.decoder(sys.maxsize)  # the parent is trusted: it may end us anyway
     begun = 0
-    while data := os.read(fd, 65536):
+    while data := read(fd):
         for inputs in decoder.feed(data):
             since = monotonic()
             for value in inputs:

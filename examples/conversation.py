@@ -29,7 +29,7 @@ async def brew(channel: ParentChannel, drink: str) -> str:
                 print(f"{drink}: the worker asks: {question}")
                 await channel.send("answer", {"text": "with milk"})
             case {"type": "served", "cup": cup}:
-                return cup
+                return str(cup)
     raise AssertionError("a parent's listen ends only by an error: the death of the child")
 
 

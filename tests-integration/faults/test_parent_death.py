@@ -22,6 +22,7 @@ OPEN_ONE = """
             report(channel.pid)
             {then}
 
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # who runs the tests under nohup gives us a parent that ignores it
     anyio.run(main, backend=sys.argv[1])
 """
 BUSY = 'evil(step("ignore", 15), step("spin"))'

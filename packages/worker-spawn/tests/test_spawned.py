@@ -121,7 +121,7 @@ async def test_a_hook_that_raises_what_has_no_text_breaks_the_pool_all_the_same(
     async def fail(channel):
         raise Mute
 
-    with pytest.raises(PoolBroken, match="the last error: Mute$"):
+    with pytest.raises(PoolBroken, match=r"the last error: Mute$"):
         async with WorkPool(lambda: spawned_worker(TALKER, init=fail, execute=ask)) as pool:
             await pool.execute("a")
 

@@ -178,7 +178,7 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
             replies = self._codec.decoder(sys.maxsize).feed(data)
         except ProtocolError:  # the child's memory is the child's: it may write anything there
             return 0
-        answers = [reply for reply in replies if not (reply.__class__ is dict and "log" in reply)]
+        answers = [reply for reply in replies if _is_answer(reply)]
         known = self._answered - written  # fetched before, or written and noted as such too late
         new = answers[known:] if known >= 0 else []
         for reply in new:
@@ -231,3 +231,11 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
 def printable(text: str) -> str:
     """Escape what a terminal would obey: a log shows what a child says, it does not do it."""
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+
+
+def _is_answer(reply: Any) -> bool:
+    """Tell an answer from what else may be in a journal.
+
+    A child that died between its write and its note of it has its greeting and its logs still in there.
+    """
+    return reply.__class__ is list or (reply.__class__ is dict and reply.keys() == {"type", "message", "traceback"})

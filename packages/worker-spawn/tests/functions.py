@@ -1,10 +1,13 @@
 """What the function workers of these tests call."""
 
+import logging
 import os
 import signal
+import sys
 import time
 
 state = {"loads": 0}
+held = []
 
 
 def load():
@@ -50,3 +53,16 @@ def answer_after(order):
     number, delay = order
     time.sleep(delay)
     return number
+
+
+def speak(text):
+    print(text)
+    print("to stderr", file=sys.stderr)
+    logging.getLogger("of.the.function").warning("careful: %s", text)
+    sys.stdout.flush()
+    return text
+
+
+def grow(size):
+    held.append(bytes(size) + b"x")  # written to, so that it is there
+    return len(held)

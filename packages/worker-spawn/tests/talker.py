@@ -25,3 +25,5 @@ with open_parent() as channel:
             continue
         for reply in ("response", "extra"):
             channel.send(reply, {"data": message["data"] * 2})
+            if message["data"] == "last":
+                misbehave("kill")

@@ -58,18 +58,6 @@ async def test_a_bc_that_is_slow_is_replaced_and_its_number_is_nobodys(calculato
     assert all(isinstance(outcome.error, TaskTimeout) for outcome in ended if isinstance(outcome, Failure))
 
 
-async def test_what_bc_says_beyond_its_answer_is_not_the_next_ones(calculator: Any) -> None:
-    async def calculate_and_linger(bc: ChildStream[str], term: str) -> str:
-        answer = await calculate(bc, term)
-        if term.startswith("1;"):
-            assert [await calculate(bc, "3"), await calculate(bc, "4")] == ["2", "3"]  # so "4" has been said, unasked
-        return answer
-
-    async with spawned_worker([program("bc"), "-lq"], open=open_stream, execute=calculate_and_linger) as bc:
-        assert await bc.execute("1; 2") == "1"
-        assert await bc.execute("6 * 7") == "42"
-
-
 @pytest.mark.fault(15)
 @pytest.mark.fault(16)
 async def test_a_bc_that_ends_costs_one_input(calculator: Any) -> None:

@@ -216,3 +216,17 @@ async def test_a_reply_written_in_full_before_death_is_a_result() -> None:
             assert await worker.execute("last") == "lastlast"
             with pytest.raises(WorkerDied):
                 await worker.execute("a")
+
+
+# --- Where a program makes its pool
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_pool_can_be_made_before_there_is_an_event_loop(backend: str) -> None:
+    pool = WorkPool(lambda: function_worker("functions:double"), max_size=2)
+
+    async def main() -> list[int]:
+        async with pool, pool.stream(range(10), ordered=True) as outcomes:
+            return [outcome.unwrap() async for outcome in outcomes]
+
+    assert anyio.run(main, backend=backend) == [2 * number for number in range(10)]

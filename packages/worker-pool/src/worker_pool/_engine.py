@@ -57,7 +57,6 @@ class Engine:
         self._number = 0
         self.nested: int = 0  # lanes whose input waits for this pool
         self._quiet = anyio.Event()  # set when, after the close, no call and no worker is left
-        self._grace = anyio.CancelScope()
 
     # --- calls
 
@@ -212,13 +211,16 @@ class Engine:
     async def start(self, group: TaskGroup) -> None:
         """Begin to work in `group`."""
         self._group = group
+        self._grace = anyio.CancelScope()  # not sooner: it needs a running event loop, and a pool can be made without
         self.spawn(self.watchdog.run)
         self.roster.fill()
 
     def close(self, grace: float) -> None:
         """Take nothing more; in `grace` seconds cancel what still runs. A second call can only shorten the time."""
+        if self._group is None:
+            return
         self._grace.deadline = min(self._grace.deadline, anyio.current_time() + grace)
-        if self.is_closed or self._group is None:
+        if self.is_closed:
             return
         self.is_closed = True
         self._drop_all(None)

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import pickle
 import signal
 import sys
 import time
@@ -66,3 +67,25 @@ def speak(text):
 def grow(size):
     held.append(bytes(size) + b"x")  # written to, so that it is there
     return len(held)
+
+
+async def load_later():
+    load()
+
+
+def load_nothing():
+    raise ValueError("no table")
+
+
+class Array:
+    """What a library of arrays does: it pickles its memory out of band, and is rebuilt around what it is given."""
+
+    def __init__(self, memory):
+        self.memory = memoryview(memory)
+
+    def __reduce_ex__(self, protocol):
+        return Array, (pickle.PickleBuffer(self.memory),)
+
+
+def reversed_array(array):
+    return Array(bytes(array.memory[::-1]))

@@ -33,6 +33,18 @@ async def test_setup_runs_once_per_child() -> None:
             assert {outcome.unwrap()[0] async for outcome in outcomes} == {1}
 
 
+async def test_a_setup_may_be_async() -> None:
+    async with function_worker("functions:loads", setup="functions:load_later") as worker:
+        assert (await worker.execute(None))[0] == 1
+
+
+async def test_a_setup_that_raises_is_told_with_its_traceback() -> None:
+    with pytest.raises(FunctionError, match="ValueError: no table") as caught:
+        async with function_worker("functions:double", setup="functions:load_nothing"):
+            pass
+    assert "in load_nothing" in caught.value.traceback
+
+
 async def test_an_async_function() -> None:
     async with function_worker("functions:double_later") as worker:
         assert await worker.execute(4) == 8
@@ -100,6 +112,27 @@ async def test_nothing_waits_behind_a_slow_input_while_another_worker_is_idle() 
 async def test_pickled_moves_any_object() -> None:
     async with function_worker("functions:double", codec=Pickled()) as worker:
         assert await worker.execute((1, b"x")) == (1, b"x", 1, b"x")
+
+
+async def test_pickled_moves_arrays_out_of_band() -> None:
+    """As a library of arrays does it: their memory is no part of the pickle, but travels beside it."""
+    functions = importlib.import_module("functions")
+    array = functions.Array(bytearray(range(256)) * 32768)  # 8 MiB
+    async with function_worker("functions:reversed_array", codec=Pickled()) as worker:
+        result = await worker.execute(array)
+    assert type(result) is functions.Array
+    assert result.memory == array.memory[::-1]
+
+
+async def test_eight_inputs_on_four_workers_take_the_time_of_two() -> None:
+    async with WorkPool(lambda: function_worker("functions:nap"), min_size=4, max_size=4) as pool:
+        await pool.process([0.0] * 400)  # warm: all four are there, and inputs travel together
+        while pool.statistics().started < 4:
+            await pool.execute(0.01)
+        began = time.perf_counter()
+        await pool.process([0.2] * 8)
+        took = time.perf_counter() - began
+    assert 0.4 <= took < 0.6  # 0.6: one worker has had three of them
 
 
 async def test_a_name_that_is_not_there_breaks_the_pool_with_the_reason() -> None:

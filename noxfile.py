@@ -212,6 +212,18 @@ def stress(session: nox.Session) -> None:
 
 
 @nox.session(python=OLDEST, default=False, allow_parallel=False)
+def reliability(session: nox.Session) -> None:
+    """Write the table of docs/reliability.md: which test proves which promise, and whether it did."""
+    sync(session, "--all-packages", "--group", "integration")
+    record = Path(session.create_tmp()) / "faults.jsonl"
+    record.unlink(missing_ok=True)
+    for tests in (*(f"packages/{package}" for package in PACKAGES), "tests-integration"):
+        pytest(session, f"--fault-record={record}", tests)
+    table = ["docs/faults.toml", str(record), "--into", "docs/reliability.md"]
+    session.run("python", "-m", "worker_testkit.faults", *table)
+
+
+@nox.session(python=OLDEST, default=False, allow_parallel=False)
 def soak(session: nox.Session) -> None:
     """Half an hour of mixed load and random kills; the ledger must balance. (The default run has a minute of it.)"""
     sync(session, "--all-packages", "--group", "integration")

@@ -92,9 +92,7 @@ async def kill_one_of_two(path: Path, backend: str, survivor: Consumer, source: 
     assert len(in_flight) <= WORKERS
     with fail_after(10):
         while await unfinished(source) or not set(ids) <= {*survivor.ids("acked"), *victim.ids("done")}:
-            with anyio.move_on_after(
-                0.05
-            ):  # what it acknowledged and did not live to tell, only the file tells
+            with anyio.move_on_after(0.05):  # what it acknowledged and did not live to tell, only the file tells
                 await survivor.news.wait()
     restarts = [at - killed for at, words in survivor.log if words[0] == "start" and words[1] in in_flight]
     assert all(delay < lease + 1 for delay in restarts)

@@ -4,11 +4,16 @@ There are two such runs. What leaks is let wait for next to nothing, and what do
 neither is slow, nor does the one depend on how busy the machine is.
 """
 
+import os
 import re
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import pytest
+
+from worker_testkit import _leaks
+from worker_testkit._leaks import Snapshot
 
 Test = TypeVar("Test", bound=Callable[..., None])
 
@@ -208,6 +213,24 @@ def test_a_task_is_named(told: Any) -> None:
 )
 def test_patience_is_had_with_what_is_about_to_end(told: Any) -> None:
     assert told.outcomes == PASSES
+
+
+def test_the_time_of_a_slow_collection_is_not_taken_from_the_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+
+    def collect() -> None:
+        now[0] += 100
+
+    def sleep(seconds: float) -> None:
+        now[0] += 100  # much longer than it was asked to: the machine is busy
+        while ends:
+            os.close(ends.pop())
+
+    before = Snapshot.take()
+    ends = [*os.pipe()]
+    monkeypatch.setattr(_leaks, "gc", SimpleNamespace(collect=collect))
+    monkeypatch.setattr(_leaks, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
+    assert not before.wait_for_nothing(2.0)
 
 
 @plant(

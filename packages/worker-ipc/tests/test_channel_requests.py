@@ -68,6 +68,12 @@ def server(anyio_backend_name):
     return lambda: open_child([sys.executable, "-c", SERVER, anyio_backend_name])
 
 
+@pytest.fixture
+def any_server():
+    """For a test of what this side does: a child on the loop that is imported sooner."""
+    return lambda: open_child([sys.executable, "-c", SERVER, "asyncio"])
+
+
 async def test_functions_of_the_other_side_are_called(server):
     async with server() as channel:
         assert await channel.request("double", ["ab"]) == "abab"
@@ -193,8 +199,8 @@ class Settled:
             await self._done.wait()
 
 
-async def test_the_callback_form_settles_each_request_once(server):
-    async with server() as channel:
+async def test_the_callback_form_settles_each_request_once(any_server):
+    async with any_server() as channel:
         settled = Settled(3)
         channel.request_nowait("double", [1], settled)
         channel.request_nowait("later", [5], settled)
@@ -225,8 +231,8 @@ class Answered:
             await self._done.wait()
 
 
-async def test_many_requests_leave_together_and_each_has_its_answer(server):
-    async with server() as channel:
+async def test_many_requests_leave_together_and_each_has_its_answer(any_server):
+    async with any_server() as channel:
         answered = Answered(100)
         channel.request_many_nowait("double", [[number] for number in range(100)], answered)
         await answered.wait()
@@ -234,8 +240,8 @@ async def test_many_requests_leave_together_and_each_has_its_answer(server):
     assert answered.answers == {number: (2 * number, None) for number in range(100)}
 
 
-async def test_one_of_many_may_be_refused_and_another_come_late(server):
-    async with server() as channel:
+async def test_one_of_many_may_be_refused_and_another_come_late(any_server):
+    async with any_server() as channel:
         doubled, later, refused = Answered(2), Answered(1), Answered(2)
         channel.request_many_nowait("later", [["x"]], later)
         channel.request_many_nowait("double", [{"value": 1}, [[]]], doubled)
@@ -248,16 +254,16 @@ async def test_one_of_many_may_be_refused_and_another_come_late(server):
     assert [error.code for _, error in refused.answers.values()] == [42, 42]
 
 
-async def test_nothing_is_sent_of_many_when_one_cannot_be_encoded(server):
-    async with server() as channel:
+async def test_nothing_is_sent_of_many_when_one_cannot_be_encoded(any_server):
+    async with any_server() as channel:
         sent = channel.statistics().sent
         with pytest.raises(EncodeError):
             channel.request_many_nowait("double", [[1], [object()]], lambda answers: None)
         assert (channel.statistics().sent, channel.statistics().pending_requests) == (sent, 0)
 
 
-async def test_the_end_of_the_channel_answers_what_is_left_of_many(server):
-    async with server() as channel:
+async def test_the_end_of_the_channel_answers_what_is_left_of_many(any_server):
+    async with any_server() as channel:
         first, left = Answered(1), Answered(3)
         channel.request_many_nowait("double", [[1]], first)
         channel.request_many_nowait("slow", [None, [1], [2]], left)
@@ -270,8 +276,8 @@ async def test_the_end_of_the_channel_answers_what_is_left_of_many(server):
     assert all(result is None and isinstance(error, ChannelClosed) for result, error in left.answers.values())
 
 
-async def test_a_settle_function_of_many_that_raises_is_logged(server, caplog):
-    async with server() as channel:
+async def test_a_settle_function_of_many_that_raises_is_logged(any_server, caplog):
+    async with any_server() as channel:
         answered = Answered(1)
         channel.request_many_nowait("double", [[1]], lambda answers: 1 / 0)
         channel.request_many_nowait("double", [[2]], answered)
@@ -280,8 +286,8 @@ async def test_a_settle_function_of_many_that_raises_is_logged(server, caplog):
     assert "ZeroDivisionError" in caplog.text
 
 
-async def test_a_settle_function_may_ask_again_and_begin_a_conversation(server):
-    async with server() as channel:
+async def test_a_settle_function_may_ask_again_and_begin_a_conversation(any_server):
+    async with any_server() as channel:
         left, done = 1000, anyio.Event()
 
         def settle(result, error):
@@ -299,8 +305,8 @@ async def test_a_settle_function_may_ask_again_and_begin_a_conversation(server):
             await done.wait()
 
 
-async def test_a_settle_function_that_raises_is_logged_and_harms_nobody_else(server, caplog):
-    async with server() as channel:
+async def test_a_settle_function_that_raises_is_logged_and_harms_nobody_else(any_server, caplog):
+    async with any_server() as channel:
         settled = Settled()
         channel.request_nowait("double", [1], lambda result, error: 1 / 0)
         channel.request_nowait("double", [2], settled)

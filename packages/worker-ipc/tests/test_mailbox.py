@@ -343,5 +343,5 @@ class Conversations(RuleBasedStateMachine):
                 assert not types if claim.type is None else claim.type not in types
 
 
-Conversations.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+Conversations.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
 TestConversations = Conversations.TestCase

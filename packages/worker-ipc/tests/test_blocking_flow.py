@@ -1,12 +1,15 @@
 """When the parent does not read, or is gone: no deadlock, no half line, no growth, no orphan, no noise."""
 
+import builtins
 import json
 import os
 import signal
+import subprocess
 import threading
 
 import pytest
 
+from worker_ipc import _watchdog
 from worker_testkit import doomed_parent
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
@@ -215,6 +218,31 @@ def test_a_child_of_any_parent_is_gone_with_it_also_when_it_is_busy(code):
         parent.reported(1)
         parent.kill()
         assert parent.gone_within(1) == []
+
+
+def test_the_thread_that_watches_a_parent_imports_nothing(monkeypatch):
+    """It may begin when the interpreter has freed the import lock: a child that ended at once then crashed."""
+    dead = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT)
+    threads, kills, opened = [], [], [os.pidfd_open(dead.pid)]
+
+    def refuse(*args):
+        raise AssertionError(f"imported {args[0]}")
+
+    monkeypatch.setattr(_watchdog, "_has_lifeline", lambda: False)
+    monkeypatch.setattr(_watchdog, "_peer", lambda fd: dead.pid)
+    monkeypatch.setattr(_watchdog, "start_new_thread", lambda *call: threads.append(call))
+    monkeypatch.setattr(_watchdog, "sleep", lambda seconds: None)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pidfd_open", lambda pid: opened[0])
+        _watchdog.watch_parent(0)
+        [(run, arguments)] = threads
+        patch.setattr(os, "kill", lambda *kill: kills.append(kill))
+        patch.setattr(builtins, "__import__", refuse)
+        run(*arguments)
+    assert kills == [(os.getpid(), signal.SIGTERM), (os.getpid(), signal.SIGKILL)]
+    os.close(opened[0])
+    dead.wait()
 
 
 def test_under_a_launcher_it_is_the_maker_of_the_channel_who_counts():

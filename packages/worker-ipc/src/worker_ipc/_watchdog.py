@@ -14,14 +14,24 @@ import sys
 from _thread import start_new_thread
 from time import sleep
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _GRACE = 0.3  # seconds, twice: the child is gone within one second
 _INTERVAL = 0.5  # seconds between two looks, where the system can't be asked to tell
 
 
 def watch_parent(fd: int) -> None:
-    """Have this process end when the one at the other end of the channel `fd` is dead. Costs nothing until then."""
+    """Have this process end when the one at the other end of the channel `fd` is dead. Costs nothing until then.
+
+    The thread finds everything imported and opened. It may begin as late as when the interpreter shuts down, which
+    frees the import lock: a thread that waits for that one is a crash (CPython 3.11).
+    """
     if not _has_lifeline():
-        start_new_thread(_watch, (fd, os.getppid()))
+        from signal import SIGKILL, SIGTERM
+
+        start_new_thread(_watch, (_death_of_parent(fd), int(SIGTERM), int(SIGKILL)))
 
 
 def _has_lifeline() -> bool:
@@ -40,43 +50,51 @@ def _has_lifeline() -> bool:
     return False
 
 
-def _watch(fd: int, parent: int) -> None:
+def _watch(await_death: Callable[[], object], *signals: int) -> None:
     """The thread."""
+    await_death()
+    for number in signals:
+        sleep(_GRACE)
+        os.kill(os.getpid(), number)
+
+
+def _death_of_parent(fd: int) -> Callable[[], object]:
+    """Return what returns when the parent is dead."""
+    parent = os.getppid()
     try:
-        _await_death(_peer(fd) or parent)
+        return _death_of(_peer(fd) or parent)
     except ProcessLookupError:
-        pass  # it was dead before we looked
+        return _nothing  # it was dead before we looked
     except OSError:  # no pidfd on this system, or not allowed in this sandbox
-        while os.getppid() == parent:
-            sleep(_INTERVAL)
-    _end()
+        return lambda: _until_adopted(parent)
 
 
-def _await_death(pid: int) -> None:
+def _death_of(pid: int) -> Callable[[], object]:
     import select
 
     if sys.platform != "linux":
         raise OSError("no pidfd")
-    pidfd = os.pidfd_open(pid)
     poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    poll.poll()
+    poll.register(os.pidfd_open(pid), select.POLLIN)
+    return poll.poll
+
+
+def _until_adopted(parent: int) -> None:
+    while os.getppid() == parent:
+        sleep(_INTERVAL)
+
+
+def _nothing() -> None:
+    return None
 
 
 def _peer(fd: int) -> int:
     """The pid of who made the channel: not always our parent, as a launcher (`sh -c`, `uv run`) may stand between."""
-    import socket
+    import _socket  # the part in C: `socket` itself costs a child ten times as much
 
-    # Through a copy that lives for an instant: the number may be closed and used again by the main thread.
-    with socket.socket(fileno=os.dup(fd)) as copy:
-        credentials = copy.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)  # struct ucred: pid, uid, gid
+    end = _socket.socket(fileno=os.dup(fd))
+    try:
+        credentials = end.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)  # struct ucred: pid, uid, gid
+    finally:
+        end.close()
     return int.from_bytes(credentials[:4], sys.byteorder)
-
-
-def _end() -> None:
-    from signal import SIGKILL, SIGTERM
-
-    sleep(_GRACE)
-    os.kill(os.getpid(), SIGTERM)
-    sleep(_GRACE)
-    os.kill(os.getpid(), SIGKILL)

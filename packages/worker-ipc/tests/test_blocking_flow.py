@@ -4,6 +4,7 @@ import builtins
 import json
 import os
 import signal
+import socket
 import subprocess
 import threading
 
@@ -243,6 +244,17 @@ def test_the_thread_that_watches_a_parent_imports_nothing(monkeypatch):
     assert kills == [(os.getpid(), signal.SIGTERM), (os.getpid(), signal.SIGKILL)]
     os.close(opened[0])
     dead.wait()
+
+
+def test_a_process_that_holds_both_ends_does_not_watch_itself(monkeypatch):
+    """The watch would cost a descriptor for ever; and to whoever closes that one it would answer with SIGTERM."""
+    monkeypatch.setattr(_watchdog, "_has_lifeline", lambda: False)
+    monkeypatch.setattr(_watchdog, "start_new_thread", lambda *call: pytest.fail("a thread watches"))
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        before = os.listdir("/proc/self/fd")
+        _watchdog.watch_parent(theirs.fileno())
+        assert os.listdir("/proc/self/fd") == before
 
 
 def test_under_a_launcher_it_is_the_maker_of_the_channel_who_counts():

@@ -28,10 +28,12 @@ def watch_parent(fd: int) -> None:
     The thread finds everything imported and opened. It may begin as late as when the interpreter shuts down, which
     frees the import lock: a thread that waits for that one is a crash (CPython 3.11).
     """
-    if not _has_lifeline():
+    if _has_lifeline():
+        return
+    if await_death := _death_of_parent(fd):
         from signal import SIGKILL, SIGTERM
 
-        start_new_thread(_watch, (_death_of_parent(fd), int(SIGTERM), int(SIGKILL)))
+        start_new_thread(_watch, (await_death, int(SIGTERM), int(SIGKILL)))
 
 
 def _has_lifeline() -> bool:
@@ -58,11 +60,12 @@ def _watch(await_death: Callable[[], object], *signals: int) -> None:
         os.kill(os.getpid(), number)
 
 
-def _death_of_parent(fd: int) -> Callable[[], object]:
-    """Return what returns when the parent is dead."""
+def _death_of_parent(fd: int) -> Callable[[], object] | None:
+    """Return what returns when the parent is dead; None if that is this process, which can't outlive itself."""
     parent = os.getppid()
     try:
-        return _death_of(_peer(fd) or parent)
+        maker = _peer(fd) or parent
+        return None if maker == os.getpid() else _death_of(maker)
     except ProcessLookupError:
         return _nothing  # it was dead before we looked
     except OSError:  # no pidfd on this system, or not allowed in this sandbox

@@ -16,6 +16,31 @@ from worker_pool.testing import check_worker
 pytestmark = pytest.mark.anyio
 
 
+class Clock:
+    """What the lists go by. It stands still, but for what a test adds to it, until it is let `run`."""
+
+    def __init__(self) -> None:
+        self.now: float | None = time.perf_counter()
+
+    def __call__(self) -> float:
+        return time.perf_counter() if self.now is None else self.now
+
+    def add(self, seconds: float) -> None:
+        assert self.now is not None
+        self.now += seconds
+
+    def run(self) -> None:
+        self.now = None
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("worker_pool._port.perf_counter", clock)
+    monkeypatch.setattr("worker_pool._watchdog.perf_counter", clock)
+    return clock
+
+
 class Immediate:
     """Settles before `submit` returns."""
 
@@ -85,6 +110,7 @@ class Serial:
 
     async def __aenter__(self) -> Serial:
         self.queue: deque[tuple[float, int, Settle]] = deque()
+        self.most = self.held = 0
         self.wake = anyio.Event()
         self.group = anyio.create_task_group()
         await self.group.__aenter__()
@@ -103,6 +129,8 @@ class Serial:
 
     def submit(self, inputs: list[float], settle: Settle) -> None:
         self.queue.extend((x, i, settle) for i, x in enumerate(inputs))
+        self.held += len(inputs)
+        self.most = max(self.most, self.held)
         self.wake.set()
 
     async def run(self) -> None:
@@ -117,6 +145,7 @@ class Serial:
                 except BaseException:
                     settle(i, Failure(x, RuntimeError("ended while it ran")))
                     raise
+                self.held -= 1
                 settle(i, Success(x, x))
 
 
@@ -194,7 +223,7 @@ async def test_a_strict_worker_gets_the_next_input_within_settle() -> None:
             worker.answer()
 
 
-async def test_lists_grow_while_inputs_are_quick_and_shrink_at_once() -> None:
+async def test_lists_grow_while_inputs_are_quick_and_shrink_at_once(clock: Clock) -> None:
     make = Pooled(batch=64)
     async with WorkPool(make, max_size=1, concurrency=2) as pool, anyio.create_task_group() as group:
         group.start_soon(pool.process, range(1000))
@@ -202,20 +231,32 @@ async def test_lists_grow_while_inputs_are_quick_and_shrink_at_once() -> None:
         worker = make.made[0]
         while len(worker.inputs) < 1000 or worker.pending:
             worker.answer()
-    lengths = [len(one) for one in worker.lists]
-    assert lengths[0] == 1
-    assert all(after <= 2 * before for before, after in itertools.pairwise(lengths)), "slowly up"
-    assert max(lengths) == 64
-    assert worker.inputs == list(range(1000))
+        lengths = [len(one) for one in worker.lists]
+        assert lengths[0] == 1
+        assert all(after <= 2 * before for before, after in itertools.pairwise(lengths)), "slowly up"
+        assert max(lengths) == 64
+        assert worker.inputs == list(range(1000))
+        group.start_soon(pool.process, range(1000, 1200))
+        await anyio.wait_all_tasks_blocked()
+        begun = len(worker.lists)
+        while worker.pending:
+            clock.add(0.01)
+            worker.answer()
+    assert [len(one) for one in worker.lists[begun:]] == [1] * (200 - 2 * 64), "at once down"
 
 
 async def test_nothing_is_hoarded_by_workers_that_are_slow() -> None:
     """Greedy batching once ran these in 1.6 s."""
-    async with WorkPool(Serial, max_size=4, min_size=4, max_starting=4, concurrency=2) as pool:
+    made: list[Serial] = []
+
+    def make() -> Serial:
+        made.append(Serial())
+        return made[-1]
+
+    async with WorkPool(make, max_size=4, min_size=4, max_starting=4, concurrency=2) as pool:
         await anyio.wait_all_tasks_blocked()
-        began = time.perf_counter()
         await pool.process([0.1] * 8)
-        assert 0.2 <= time.perf_counter() - began < 0.35
+        assert [worker.most for worker in made] == [1] * 4, "none waits behind another"
         assert (await pool.process([0] * 1000)).succeeded == 1000
         began = time.perf_counter()
         await pool.process([0.1] * 8)
@@ -345,7 +386,7 @@ async def test_a_timeout_of_one_that_overlaps_waits_for_its_neighbours() -> None
         assert pool.statistics().succeeded == 1
 
 
-async def test_a_timeout_of_the_first_in_line_moves_those_behind_it() -> None:
+async def test_a_timeout_of_the_first_in_line_moves_those_behind_it(clock: Clock) -> None:
     make = Pooled(batch=4)
     quick = itertools.repeat(0, 20)
     async with WorkPool(make, max_size=1, execute_timeout=0.8) as pool, anyio.create_task_group() as group:
@@ -354,6 +395,7 @@ async def test_a_timeout_of_the_first_in_line_moves_those_behind_it() -> None:
         first = make.made[0]
         while len(first.inputs) < 20 or first.pending:
             first.answer()
+        clock.run()
         async with pool.stream("abcd") as outcomes:
             await anyio.wait_all_tasks_blocked()
             assert len(first.pending) == 4, "one list of quick ones"
@@ -371,10 +413,30 @@ async def test_a_timeout_of_the_first_in_line_moves_those_behind_it() -> None:
         assert len(make.made) == 2
 
 
-async def test_the_time_of_one_in_line_counts_from_the_end_of_the_one_before() -> None:
-    async with WorkPool(Serial, max_size=1, concurrency=2, execute_timeout=0.1) as pool:
-        await pool.process([0] * 1000)  # lists are long now
-        assert (await pool.process([0.04] * 6)).succeeded == 6
+async def test_the_time_of_one_in_line_counts_from_the_end_of_the_one_before(clock: Clock) -> None:
+    make = Pooled(batch=64)
+
+    async def pass_time(seconds: float) -> None:
+        clock.add(seconds)
+        pool._engine.watchdog.expect(0.0)  # its sleep is by the real clock
+        await anyio.wait_all_tasks_blocked()
+
+    async with WorkPool(make, max_size=1, concurrency=2, execute_timeout=100) as pool:
+        async with anyio.create_task_group() as group:
+            group.start_soon(pool.process, range(100))
+            await anyio.wait_all_tasks_blocked()
+            worker = make.made[0]
+            while worker.pending:
+                worker.answer()
+        async with pool.stream("abcdef") as outcomes:
+            await anyio.wait_all_tasks_blocked()
+            assert "".join(worker.inputs[100:]) == "abcdef", "lists are long now"
+            for _ in range(5):
+                await pass_time(99)
+                worker.answer()
+            await pass_time(101)
+            seen = [type(outcome) async for outcome in outcomes]
+        assert seen == [Success] * 5 + [Failure]
 
 
 async def test_a_cancelled_call_lets_go_at_once_and_its_worker_is_replaced() -> None:

@@ -161,4 +161,4 @@ async def test_sigterm_ends_within_its_grace_and_counts_no_attempt(tmp_path: Pat
         assert len(one.ids("acked")) == 1  # what could finish within the grace did
         deliveries = [(await source.receive())[0] for _ in range(2)]  # at once: no lease has to run out
         assert [(delivery.value, delivery.attempt) for delivery in deliveries] == [("forever", 1)] * 2
-        assert took < grace + 0.5
+        assert took < grace + 4, "by itself: what does not let go is ended by force 5 s after the grace"

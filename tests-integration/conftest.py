@@ -5,8 +5,12 @@ A test with many parameters says which of their combinations the default run tak
 """
 
 import inspect
+import sys
+from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # tests import what stands beside this file (`python_on`)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

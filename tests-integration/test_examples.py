@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from python_on import python_on
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 CHILDREN = {"brewer.py", "double.py", "double.mjs", "primes.py"}  # what other examples run or import
@@ -18,13 +19,6 @@ NEEDS = {
     "node_child.py": "node",
     "node_parent.mjs": "node",
 }
-ON = """
-import functools, runpy, sys, anyio
-_, backend, *sys.argv = sys.argv
-anyio.run = functools.partial(anyio.run, backend=backend)
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
-
 programs = [
     pytest.param(path, marks=pytest.mark.node if NEEDS.get(path.name) == "node" else (), id=path.name)
     for path in sorted(EXAMPLES.iterdir())
@@ -65,10 +59,7 @@ def test_it_prints_what_it_says(example: Path, backend: str, tmp_path: Path) -> 
     program = NEEDS.get(example.name)
     if program not in (None, "node") and shutil.which(program, path=f"{os.environ['PATH']}:/usr/games") is None:
         pytest.skip(f"{program} is not installed")
-    if example.suffix == ".mjs":
-        command = ["node", str(example)]
-    else:
-        command = [sys.executable, "-W", "error", "-c", ON, backend, str(example)]
+    command = ["node", str(example)] if example.suffix == ".mjs" else [*python_on(backend), str(example)]
     printed, expected = run(command, tmp_path), said(example)
     if "..." in expected:  # lines in the order in which their inputs ended, and then the last one
         *shown, _, last = expected

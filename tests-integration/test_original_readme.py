@@ -4,19 +4,12 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from python_on import python_on
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "from-travetto.md"
-ON = """
-import functools, runpy, sys, anyio
-_, backend, *sys.argv = sys.argv
-anyio.run = functools.partial(anyio.run, backend=backend)
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
-
 both_loops = pytest.mark.parametrize("backend", ["asyncio", "trio"])
 
 
@@ -34,8 +27,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def run(folder: Path, backend: str, *command: str) -> "subprocess.CompletedProcess[str]":
-    words = [sys.executable, "-W", "error", "-c", ON, backend, *command]
-    return subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=50)
+    return subprocess.run([*python_on(backend), *command], cwd=folder, capture_output=True, text=True, timeout=50)
 
 
 @both_loops

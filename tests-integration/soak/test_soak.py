@@ -135,6 +135,7 @@ async def load(seconds: float, chance: random.Random) -> tuple[list[Ledger], int
     return ledgers, killer.kills
 
 
+@pytest.mark.fault(91)
 async def test_the_ledger_balances_and_nothing_grows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(CHILD.parent))
     chance = random.Random(1)

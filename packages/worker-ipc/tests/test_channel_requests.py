@@ -189,8 +189,8 @@ class Settled:
         self._count = count
         self._done = anyio.Event()
 
-    def __call__(self, result, error):
-        self.results.append((result, error))
+    def __call__(self, *told):
+        self.results.append(told)
         if len(self.results) == self._count:
             self._done.set()
 
@@ -211,24 +211,18 @@ async def test_the_callback_form_settles_each_request_once(any_server):
     assert results[None].code == 42
 
 
-class Answered:
-    """Notes each answer of many requests by its index; what comes twice is an error."""
-
-    def __init__(self, count):
-        self.answers = {}
-        self._count = count
-        self._done = anyio.Event()
+class Answered(Settled):
+    """The same for many requests."""
 
     def __call__(self, answers):
-        for index, result, error in answers:
-            assert index not in self.answers
-            self.answers[index] = result, error
-        if len(self.answers) == self._count:
-            self._done.set()
+        for told in answers:
+            super().__call__(*told)
 
-    async def wait(self):
-        with anyio.fail_after(5):
-            await self._done.wait()
+    @property
+    def answers(self):
+        by_index = {index: (result, error) for index, result, error in self.results}
+        assert len(by_index) == len(self.results), "one was answered twice"
+        return by_index
 
 
 async def test_many_requests_leave_together_and_each_has_its_answer(any_server):

@@ -11,7 +11,7 @@ from . import _rpc
 from ._conversation import Conversation
 from ._events import event
 from ._listeners import Listener, Wait, run_handler
-from ._requests import PendingRequest, cancel, telling
+from ._requests import PendingRequest, cancel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -214,7 +214,7 @@ class Channel:
         core = self._core
         if core.error is not None:
             raise core.closed_error()
-        core.call_many(telling(settle), method, params)
+        core.call_many(settle, method, params)
 
     async def notify(self, method: str, params: Params = None) -> None:
         """Call a function of the peer without an answer. Waits and raises as `send` does."""

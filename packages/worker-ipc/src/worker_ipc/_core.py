@@ -113,15 +113,13 @@ class Core(Ending):
             self.somebody_waits()
         return id
 
-    def call_many(
-        self, tell: Callable[[list[tuple[int, _rpc.Reply]]], object], method: str, many: Sequence[Params]
-    ) -> None:
-        """Send a request for each of `many` params; `tell` hears of the replies. EncodeError: nothing was sent."""
+    def call_many(self, settle: Callable[[list[_rpc.Answer]], object], method: str, many: Sequence[Params]) -> None:
+        """Send a request for each of `many` params; `settle` hears of the answers. EncodeError: nothing was sent."""
         stream, calls = self.stream, self.calls
         first = calls.next_id(len(many))
         encode, request = stream.encode, _rpc.request
         data = [encode(request(first + index, method, params)) for index, params in enumerate(many)]
-        calls.pending.update(dict.fromkeys(range(first, first + len(many)), _rpc.Group(calls, first, tell)))
+        calls.pending.update(dict.fromkeys(range(first, first + len(many)), _rpc.Group(calls, first, settle)))
         stream.writer.write_many(data)
         stream.sent += len(many)
         if stream.reader.paused:

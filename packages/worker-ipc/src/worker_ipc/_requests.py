@@ -10,12 +10,12 @@ import logging
 from typing import TYPE_CHECKING, Any, final
 
 from . import _rpc
-from ._errors import ChannelClosed, RemoteError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ._core import Core
+    from ._errors import ChannelClosed, RemoteError
     from ._rpc import Reply
 
 logger = logging.getLogger("worker_ipc")
@@ -42,12 +42,7 @@ class PendingRequest:
         if settle is None:
             return
         try:
-            if isinstance(reply, ChannelClosed):
-                settle(None, reply)
-            elif (body := reply.get("error")) is None:
-                settle(reply["result"], None)
-            else:
-                settle(None, _rpc.remote_error(body))
+            settle(*_rpc.settlement(reply))
         except Exception:
             logger.exception("the settle function of a request raised")
 
@@ -56,28 +51,6 @@ class PendingRequest:
         if self._settle is not None:
             self._settle = None
             cancel(self._core, self.id)
-
-
-def telling(
-    settle: Callable[[list[tuple[int, Any, RemoteError | ChannelClosed | None]]], object],
-) -> Callable[[list[tuple[int, Reply]]], None]:
-    """Make of `settle` what a `Group` calls."""
-
-    def tell(replies: list[tuple[int, Reply]]) -> None:
-        answers: list[tuple[int, Any, RemoteError | ChannelClosed | None]] = []
-        for index, reply in replies:
-            if isinstance(reply, ChannelClosed):
-                answers.append((index, None, reply))
-            elif (body := reply.get("error")) is None:
-                answers.append((index, reply["result"], None))
-            else:
-                answers.append((index, None, _rpc.remote_error(body)))
-        try:
-            settle(answers)
-        except Exception:
-            logger.exception("the settle function of requests raised")
-
-    return tell
 
 
 def cancel(core: Core, id: int) -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     Params: TypeAlias = Sequence[Any] | Mapping[str, Any] | None
     Reply: TypeAlias = Message | ChannelClosed
     """What ends a request: the peer's reply as it came, or the end of the channel."""
+    Answer: TypeAlias = tuple[int, Any, RemoteError | ChannelClosed | None]
+    """The same of one request of many: its index, its result, and its error."""
 
     class Waiter(Protocol):
         """Who is given the reply; the whole of it is in `_readiness`."""
@@ -101,29 +103,32 @@ class Calls:
 
 
 class Group:
-    """Many requests with one waiter, which is told once of all replies that came together.
+    """Many requests with one `settle`, which is told once of all answers that came together."""
 
-    `tell` is given `(index, reply)` pairs, in the order of their coming, and must not raise.
-    """
+    __slots__ = ("_answers", "_calls", "_first", "_settle")
 
-    __slots__ = ("_calls", "_first", "_replies", "_tell")
-
-    def __init__(self, calls: Calls, first: int, tell: Callable[[list[tuple[int, Reply]]], object]) -> None:
+    def __init__(self, calls: Calls, first: int, settle: Callable[[list[Answer]], object]) -> None:
         self._calls = calls
         self._first = first
-        self._tell = tell
-        self._replies: list[tuple[int, Reply]] = []
+        self._settle = settle
+        self._answers: list[Answer] = []
 
     def add(self, id: int, reply: Reply) -> None:
         """Take what ends one of the requests."""
-        if not self._replies:
+        if not self._answers:
             self._calls.answered.append(self)
-        self._replies.append((id - self._first, reply))
+        result, error = settlement(reply)
+        self._answers.append((id - self._first, result, error))
 
     def report(self) -> None:
         """Tell of what came."""
-        replies, self._replies = self._replies, []
-        self._tell(replies)
+        answers, self._answers = self._answers, []
+        try:
+            self._settle(answers)
+        except Exception:
+            import logging
+
+            logging.getLogger("worker_ipc").exception("the settle function of requests raised")
 
 
 def request(id: int, method: str, params: Params) -> Message:
@@ -200,6 +205,16 @@ def check_request(message: Message) -> None:
 
 _PARAMS = (list, dict, type(None))
 _IDS = (int, str, type(None), float)
+
+
+def settlement(reply: Reply) -> tuple[Any, RemoteError | ChannelClosed | None]:
+    """Return what ended a request as a settle function is told it: a result and None, or None and an error."""
+    if isinstance(reply, ChannelClosed):
+        return None, reply
+    body = reply.get("error")
+    if body is None:
+        return reply["result"], None
+    return None, remote_error(body)
 
 
 def outcome(reply: Message) -> Any:

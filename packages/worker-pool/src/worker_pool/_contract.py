@@ -9,10 +9,10 @@ from anyio.lowlevel import checkpoint
 
 from ._outcome import Failure, NotStarted, Success
 from ._pool import WorkPool
-from ._worker import open_worker
+from ._worker import Settle, open_worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from ._outcome import Settled
     from ._worker import Made, Worker
@@ -77,21 +77,17 @@ async def _check_submit(make_worker: Any, inputs: Sequence[Any]) -> None:
     _assert_once(inputs, settled)
 
 
-class _Noting:
+class _Noting(Settle):
     """A `Settle` that notes what was said."""
 
     def __init__(self, settled: list[list[Settled[Any, Any]]], done: anyio.Event) -> None:
         self._settled = settled
         self._done = done
 
-    def __call__(self, i: int, outcome: Settled[Any, Any]) -> None:
+    def __call__(self, i: int, outcome: Settled[Any, Any], /) -> None:
         self._settled[i].append(outcome)
         if all(self._settled):
             self._done.set()
-
-    def many(self, outcomes: Iterable[tuple[int, Settled[Any, Any]]]) -> None:
-        for i, outcome in outcomes:
-            self(i, outcome)
 
 
 def _assert_once(inputs: Sequence[Any], settled: list[list[Settled[Any, Any]]]) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from anyio.lowlevel import checkpoint
 
+from ._batch import Batch
 from ._errors import TaskTimeout
 from ._events import log
 from ._outcome import Failure, NotStarted, Settled, Success
@@ -30,27 +31,6 @@ if TYPE_CHECKING:
 
 QUANTUM = 0.001  # seconds of work in one list: long beside a message (20 us), short beside what anybody notices
 BREATH = 64  # lists between two visits to the event loop, if the worker settles them before `submit` returns
-
-
-class Batch:
-    """One list of inputs in flight, and the `Settle` that the worker has for them."""
-
-    __slots__ = ("at", "jobs", "late", "left", "port")
-
-    def __init__(self, port: Port, jobs: list[Job], at: float) -> None:
-        self.port: Port = port
-        self.jobs: list[Job | None] = list(jobs)
-        self.left: int = len(jobs)
-        self.at: float = at
-        self.late: set[int] | None = None  # given up by the pool, but the worker still has them
-
-    def __call__(self, i: int, outcome: Settled[Any, Any]) -> None:
-        """See `Settle`."""
-        self.port.settled(self, ((i, outcome),))
-
-    def many(self, outcomes: Iterable[tuple[int, Settled[Any, Any]]]) -> None:
-        """See `Settle`."""
-        self.port.settled(self, outcomes)
 
 
 class Port:

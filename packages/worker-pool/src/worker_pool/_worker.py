@@ -36,7 +36,8 @@ Out_co = TypeVar("Out_co", covariant=True)
 class Settle(Protocol):
     """Tells the pool what became of inputs: `settle(i, outcome)` for `inputs[i]`, once for each, in any order.
 
-    Synchronous. The pool may call `submit` again before it returns, with what comes next.
+    Synchronous. The pool may call `submit` again before it returns, with what comes next. A subclass needs `__call__`
+    alone.
     """
 
     def __call__(self, i: int, outcome: Settled[Any, Any], /) -> None:
@@ -44,6 +45,8 @@ class Settle(Protocol):
 
     def many(self, outcomes: Iterable[tuple[int, Settled[Any, Any]]], /) -> None:
         """Settle those that are known at the same moment: the pool looks for what comes next once, not for each."""
+        for i, outcome in outcomes:
+            self(i, outcome)
 
 
 class Worker(Protocol[In_contra, Out_co]):

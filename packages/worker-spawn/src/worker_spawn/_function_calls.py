@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import anyio
 
-from worker_ipc import ChannelClosed, ChildStream, EncodeError, ProtocolError
+from worker_ipc import ChannelClosed, ChildStream, ProtocolError
 from worker_pool import Failure, NotStarted, Settle, Success
 
 from ._errors import FunctionError
 from ._journal import BEGUN, FROM, TO, Journal
-from ._settling import Telling
+from ._settling import Telling, sent
 from ._worker import SpawnedWorker
 
 if TYPE_CHECKING:
@@ -87,17 +87,7 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
 
     def submit(self, inputs: Sequence[InputT], settle: Settle) -> None:
         """Send `inputs` as one message. One that can't be encoded fails alone."""
-        try:
-            self._stream.post(inputs)
-        except EncodeError as error:
-            if len(inputs) == 1:
-                settle(0, Failure(inputs[0], error))
-                return
-            for index, input in enumerate(inputs):
-                self.submit([input], Telling(partial(settle, index)))
-            return
-        except ChannelClosed:  # it died idle, and nothing was written: these inputs have not been touched
-            settle.many([(index, NotStarted(input)) for index, input in enumerate(inputs)])
+        if not sent(partial(self._stream.post, inputs), inputs, settle, self.submit):
             return
         self._lists.append(Calls(inputs, settle))
         self._sent += len(inputs)
@@ -122,13 +112,12 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
         self._fetch()
         begun = self._answered + 1 if self._journal is None else self._journal.words[BEGUN]
         told = self.doubted(error, "execute")
-        told.__cause__ = error if told is not error else None
         while self._lists:
             calls = self._lists.popleft()
             for index in range(calls.answered, len(calls.inputs)):
                 self._answered += 1
                 if self._answered <= begun:
-                    self._know(calls, index, Failure(calls.inputs[index], told))  # type: ignore[arg-type]
+                    self._know(calls, index, Failure(calls.inputs[index], told))
                 elif self._answered not in self._withdrawn:
                     self._know(calls, index, NotStarted(calls.inputs[index]))
         self._settle()

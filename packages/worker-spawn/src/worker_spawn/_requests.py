@@ -6,15 +6,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from worker_ipc import ChannelClosed, EncodeError, ParentChannel, RemoteError
-from worker_pool import Failure, NotStarted, Settle, Success
+from worker_pool import Failure, Success
 
-from ._settling import Telling
+from ._settling import sent
 from ._worker import SpawnedWorker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from worker_pool import Settled
+    from worker_pool import Settle, Settled
 
 InputT = TypeVar("InputT")
 ResultT = TypeVar("ResultT")
@@ -50,18 +50,8 @@ class RequestWorker(SpawnedWorker[InputT, ResultT]):
 
     def submit(self, inputs: Sequence[InputT], settle: Settle) -> None:
         """Send a request for each input; `settle` is called from where the replies are read."""
-        try:
-            self._channel.request_many_nowait(
-                self._method, [(input,) for input in inputs], partial(self._answered, inputs, settle)
-            )
-        except EncodeError as error:
-            if len(inputs) == 1:
-                settle(0, Failure(inputs[0], error))
-            else:  # nothing was sent: one of them is at fault
-                for index, input in enumerate(inputs):
-                    self.submit([input], Telling(partial(settle, index)))
-        except ChannelClosed:  # it died idle, and nothing was written: these inputs have not been touched
-            settle.many([(index, NotStarted(input)) for index, input in enumerate(inputs)])
+        params, answered = [(input,) for input in inputs], partial(self._answered, inputs, settle)
+        sent(partial(self._channel.request_many_nowait, self._method, params, answered), inputs, settle, self.submit)
 
     def _answered(
         self,
@@ -74,12 +64,6 @@ class RequestWorker(SpawnedWorker[InputT, ResultT]):
             if error is None:
                 outcomes.append((index, Success(inputs[index], result)))
             else:
-                outcomes.append((index, Failure(inputs[index], self._told(error))))
+                told = error if isinstance(error, RemoteError) else self.doubted(error, "execute")
+                outcomes.append((index, Failure(inputs[index], told)))
         settle.many(outcomes)
-
-    def _told(self, error: RemoteError | ChannelClosed) -> Exception:
-        if isinstance(error, RemoteError):
-            return error
-        told = self.doubted(error, "execute")
-        told.__cause__ = error if told is not error else None
-        return told  # type: ignore[return-value]

@@ -1,17 +1,21 @@
-"""How a `Settle` of one's own is made: for an input that was submitted alone."""
+"""How inputs are handed to a child, and what becomes of those that it was never sent."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from worker_ipc import ChannelClosed, EncodeError
+from worker_pool import Failure, NotStarted, Settle
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Sequence
 
     from worker_pool import Settled
 
 
-class Telling:
-    """Hands on the outcome of the one input there is."""
+class Telling(Settle):
+    """The `Settle` of an input that was submitted alone: hands on its outcome."""
 
     def __init__(self, tell: Callable[[Settled[Any, Any]], object]) -> None:
         self._tell = tell
@@ -20,7 +24,28 @@ class Telling:
         """See `worker_pool.Settle`."""
         self._tell(outcome)
 
-    def many(self, outcomes: Iterable[tuple[int, Settled[Any, Any]]], /) -> None:
-        """See `worker_pool.Settle`."""
-        for _, outcome in outcomes:
-            self._tell(outcome)
+
+def sent(
+    send: Callable[[], object],
+    inputs: Sequence[Any],
+    settle: Settle,
+    submit: Callable[[Sequence[Any], Settle], object],
+) -> bool:
+    """Call `send`, which sends all `inputs` or raises and sends none; return whether it did.
+
+    If not, every input is settled: one that can't be encoded fails alone, and the others are submitted one by one;
+    those of a child that died idle have not been touched.
+    """
+    try:
+        send()
+    except EncodeError as error:
+        if len(inputs) == 1:
+            settle(0, Failure(inputs[0], error))
+        else:
+            for index, input in enumerate(inputs):
+                submit([input], Telling(partial(settle, index)))
+        return False
+    except ChannelClosed:
+        settle.many([(index, NotStarted(input)) for index, input in enumerate(inputs)])
+        return False
+    return True

@@ -17,6 +17,7 @@ logger = logging.getLogger("worker_spawn")
 
 InputT = TypeVar("InputT")
 ResultT = TypeVar("ResultT")
+ErrorT = TypeVar("ErrorT", bound=BaseException)
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _DOUBT_GRACE = 0.1  # seconds: a worker in doubt is not asked to leave, and meanwhile it holds a place in its pool
@@ -87,11 +88,13 @@ class SpawnedWorker(Generic[InputT, ResultT]):
         """
         raise NotImplementedError
 
-    def doubted(self, error: BaseException, phase: Phase) -> BaseException:
+    def doubted(self, error: ErrorT, phase: Phase) -> ErrorT | WorkerDied:
         """Put this worker in doubt because of `error`; return what to raise: a closed channel is told as a death."""
         self._in_doubt = True
         if isinstance(error, ChannelClosed) and not isinstance(error, (ProtocolError, Overrun)):
-            return WorkerDied.from_closed(self._name, phase, error)
+            died = WorkerDied.from_closed(self._name, phase, error)
+            died.__cause__ = error
+            return died
         return error
 
     async def call_hook(self, phase: Phase, hook: Callable[[Any], Awaitable[object]], channel: Any) -> None:

@@ -28,7 +28,7 @@ async def until(condition):
             await anyio.sleep(0.001)
 
 
-@pytest.mark.fault(99)
+@pytest.mark.fault("99f")
 @pytest.mark.fault("S6")
 async def test_a_listener_that_does_not_read_slows_the_child():
     async with open_child(evil(read(), FLOOD), mailbox=100) as channel:

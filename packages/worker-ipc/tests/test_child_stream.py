@@ -111,7 +111,7 @@ async def test_a_program_may_close_its_input_and_go_on_writing():
         assert await stream.receive() == "still here"
 
 
-@pytest.mark.fault(99)
+@pytest.mark.fault("99f")
 async def test_a_program_that_writes_more_than_is_read_is_slowed():
     async with open_stream(["yes"], mailbox=100) as stream:
         with anyio.fail_after(10):

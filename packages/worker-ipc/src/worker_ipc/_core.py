@@ -113,13 +113,22 @@ class Core(Ending):
             self.somebody_waits()
         return id
 
-    def call_many(self, settle: Callable[[list[_rpc.Answer]], object], method: str, many: Sequence[Params]) -> None:
+    def call_many(
+        self, settle: Callable[[list[_rpc.Answer], bool], object], method: str, many: Sequence[Params]
+    ) -> None:
         """Send a request for each of `many` params; `settle` hears of the answers. EncodeError: nothing was sent."""
         stream, calls = self.stream, self.calls
-        first = calls.next_id(len(many))
-        encode, request = stream.encode, _rpc.request
-        data = [encode(request(first + index, method, params)) for index, params in enumerate(many)]
-        calls.pending.update(dict.fromkeys(range(first, first + len(many)), _rpc.Group(calls, first, settle)))
+        encode, first = stream.encode, calls.next_id(len(many))
+        ids = range(first, first + len(many))
+        data = [
+            encode(
+                {"jsonrpc": "2.0", "id": id, "method": method}
+                if params is None
+                else {"jsonrpc": "2.0", "id": id, "method": method, "params": params}
+            )
+            for id, params in zip(ids, many, strict=True)
+        ]
+        calls.pending.update(dict.fromkeys(ids, _rpc.Group(calls, first, settle)))
         stream.writer.write_many(data)
         stream.sent += len(many)
         if stream.reader.paused:

@@ -71,9 +71,8 @@ class Calls:
     def settle(self, reply: Message) -> None:
         """Give a reply to the request it belongs to. One that belongs to nobody is counted."""
         id = reply.get("id")
-        if not isinstance(id, int) or id is True:  # True == 1: not here
-            self.late += 1
-        elif isinstance(waiter := self.pending.pop(id, None), Group):
+        waiter = self.pending.pop(id, None) if id.__class__ is int else None  # True == 1: not here
+        if waiter.__class__ is Group:
             waiter.add(id, reply)
         elif waiter is None or waiter.done():
             self.late += 1
@@ -98,8 +97,8 @@ class Calls:
         """Give every group what came for it since the last time."""
         while self.answered:
             answered, self.answered = self.answered, []
-            for group in answered:
-                group.report()
+            for left, group in enumerate(answered, 1 - len(answered)):
+                group.report(left < 0)
 
 
 class Group:
@@ -107,7 +106,7 @@ class Group:
 
     __slots__ = ("_answers", "_calls", "_first", "_settle")
 
-    def __init__(self, calls: Calls, first: int, settle: Callable[[list[Answer]], object]) -> None:
+    def __init__(self, calls: Calls, first: int, settle: Callable[[list[Answer], bool], object]) -> None:
         self._calls = calls
         self._first = first
         self._settle = settle
@@ -117,14 +116,16 @@ class Group:
         """Take what ends one of the requests."""
         if not self._answers:
             self._calls.answered.append(self)
-        result, error = settlement(reply)
-        self._answers.append((id - self._first, result, error))
+        if reply.__class__ is dict and "error" not in reply:
+            self._answers.append((id - self._first, reply["result"], None))
+        else:
+            self._answers.append((id - self._first, *settlement(reply)))
 
-    def report(self) -> None:
+    def report(self, more: bool) -> None:
         """Tell of what came."""
         answers, self._answers = self._answers, []
         try:
-            self._settle(answers)
+            self._settle(answers, more)
         except Exception:
             import logging
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -20,14 +20,15 @@ from anyio.lowlevel import checkpoint
 from ._batch import Batch
 from ._errors import TaskTimeout
 from ._events import log
-from ._outcome import Failure, NotStarted, Settled, Success
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
 
+    from ._feeds import Feed
     from ._host import Host
     from ._job import Job
     from ._lane import Verdict
+    from ._worker import Answer
 
 QUANTUM = 0.001  # seconds of work in one list: long beside a message (20 us), short beside what anybody notices
 BREATH = 64  # lists between two visits to the event loop, if the worker settles them before `submit` returns
@@ -83,12 +84,13 @@ class Port:
         if limit == math.inf or (self._late and not self._overlaps):
             return math.inf  # in line behind one that was given up nobody's time runs
         for batch in tuple(self._batches):
+            if 1 not in batch.open:
+                continue
             due = (batch.at if self._overlaps else max(batch.at, self._last)) + limit
-            overdue = [job for job in batch.jobs if job is not None]
-            if due > now and overdue:
+            if due > now:
                 return due
-            for job in overdue if self._overlaps else overdue[:1]:
-                self._give_up(batch, job, self._time_out)
+            for i, job in tuple(batch.jobs()):
+                self._give_up(batch, i, job, self._time_out)
                 if not self._overlaps:
                     return math.inf
         return math.inf
@@ -96,17 +98,15 @@ class Port:
     def cut_where(self, is_unwanted: Any, verdict: Verdict) -> None:
         """Give up the jobs that are unwanted."""
         for batch in tuple(self._batches):
-            for job in batch.jobs:
-                if job is not None and is_unwanted(job):
-                    self._give_up(batch, job, verdict)
+            for i, job in tuple(batch.jobs()):
+                if is_unwanted(job):
+                    self._give_up(batch, i, job, verdict)
 
     def abandon(self) -> Iterator[tuple[Job, float]]:
         """Give up everything, because the worker is no more."""
         for batch in tuple(self._batches):
-            for i, job in enumerate(batch.jobs):
-                if job is not None:
-                    batch.jobs[i] = None
-                    yield job, max(batch.at, self._last)
+            for i, _ in batch.jobs():
+                yield batch.close(i), max(batch.at, self._last)
         self._batches.clear()
         self.load = 0
 
@@ -139,13 +139,13 @@ class Port:
                 size = self._wanted()
                 if size <= 0:
                     return
-                jobs = self._take(size)
-                if not jobs:
+                batch = self._take(size)
+                if batch is None:
                     self._is_idle, self._is_pumping = True, False
                     self.host.engine.demand.idle(self)
                     self.host.lane_idle()
                     return
-                self._send(jobs)
+                self._send(batch)
             self._more.set()
         finally:
             self._is_pumping = False
@@ -162,70 +162,84 @@ class Port:
         behind = self.capacity - room <= self._target and self._target > 1  # at most one list waits behind another
         return self._target if behind and room >= self._target else 0
 
-    def _take(self, size: int) -> list[Job]:
-        demand = self.host.engine.demand
-        take = demand.take
+    def _take(self, size: int) -> Batch | None:
+        demand, events = self.host.engine.demand, self.host.engine.events
+        if (supply := demand.shortcut) is not None and not events.listeners:
+            first, inputs = supply.take_run(size)
+            if inputs:
+                self.load += len(inputs)
+                return Batch(self, inputs, feed=cast("Feed", supply), first=first)
         jobs: list[Job] = []
-        while len(jobs) < size:
-            shortcut = demand.shortcut
-            job = take() if shortcut is None else (shortcut() or take())
-            if job is None:
-                break
+        while len(jobs) < size and (job := demand.take()) is not None:
             self.load += 1
             jobs.append(job)
-        return jobs
+        return Batch(self, [job.input for job in jobs], jobs=jobs) if jobs else None
 
-    def _send(self, jobs: list[Job]) -> None:
+    def _send(self, batch: Batch) -> None:
         host = self.host
-        now = perf_counter()
-        batch = Batch(self, jobs, now)
+        engine = host.engine
+        batch.at = now = perf_counter()
         self._batches[batch] = None
-        listeners = host.engine.events.listeners
-        for job in jobs:
-            if job.since or listeners:
-                host.engine.task_starts(job, host.info, now)
-        host.engine.watchdog.expect(now + host.engine.options.execute_timeout)
+        if batch.feed is None:
+            for _, job in batch.jobs():
+                if job.since or engine.events.listeners:
+                    engine.task_starts(job, host.info, now)
+        engine.watchdog.expect(now + engine.options.execute_timeout)
         try:
-            self._submit([job.input for job in jobs], batch)
+            self._submit(batch.inputs.copy(), batch)
         except Exception as error:
             log.exception("submit of worker %r raised", host.info.id)
             host.leave("in doubt")
-            for i, job in enumerate(jobs):
-                batch(i, Failure(job.input, error))
+            self.settled(batch, [(i, None, error) for i, _ in batch.jobs()])
 
-    def settled(self, batch: Batch, outcomes: Iterable[tuple[int, Settled[Any, Any]]]) -> None:
-        """The worker has said what became of some jobs of a list."""
+    def settled(self, batch: Batch, answers: Sequence[Answer], more: bool = False) -> None:
+        """The worker has said what became of some inputs of a list."""
         now = perf_counter()
-        jobs, info = batch.jobs, self.host.info
-        started = batch.at if self._overlaps or batch.at > self._last else self._last
-        for i, outcome in outcomes:
-            job = jobs[i]
-            if job is None:
+        info, feed, is_open, overlaps = self.host.info, batch.feed, batch.open, self._overlaps
+        is_counted = feed is not None and feed.counts_only
+        started = batch.at if overlaps or batch.at > self._last else self._last
+        results = 0
+        for i, result, error in answers:
+            if not is_open[i]:
                 self._settled_unasked(batch, i, now)
                 continue
-            jobs[i] = None
-            self.load -= 1
-            batch.left -= 1
-            self._last = now
-            if type(outcome) is NotStarted:
-                self._not_started(job)
+            if error is None and is_counted:
+                is_open[i] = 0
+                results += 1
                 continue
+            self._ended(batch, now)
             info.tasks += 1
             info.run_time += now - started
-            if type(outcome) is Success:
-                job.feed.succeed(job, outcome.result, info, started, now)
+            job = batch.close(i)
+            if error is None:
+                job.feed.succeed(job, result, info, started, now)
             else:
-                job.feed.fail(job, outcome.error, info, started, now)  # type: ignore[union-attr]
-            if not self._overlaps:
+                job.feed.fail(job, error, info, started, now)
+            if not overlaps:
                 started = now  # of those that are known at once, the first took the time
-        if not batch.left:
-            self._list_has_ended(batch, now)
-        self._continue()
+        if results and feed is not None:
+            self._ended(batch, now, results)
+            info.tasks += results
+            info.run_time += (now - started) * (results if overlaps else 1)
+            feed.count(results)
+        self._proceed(batch, now, more)
 
-    def _not_started(self, job: Job) -> None:
-        if not self._overlaps:
-            self._target = 1  # it is slower than was measured: this one is not to come back to wait here
-        self.host.engine.put_back(job)
+    def not_started(self, batch: Batch, i: int) -> None:
+        """The worker gives an input back."""
+        now = perf_counter()
+        if batch.open[i]:
+            self._ended(batch, now)
+            if not self._overlaps:
+                self._target = 1  # it is slower than was measured: this one is not to come back to wait here
+            self.host.engine.put_back(batch.close(i))
+        else:
+            self._settled_unasked(batch, i, now)
+        self._proceed(batch, now)
+
+    def _ended(self, batch: Batch, now: float, count: int = 1) -> None:
+        self._last = now
+        self.load -= count
+        batch.left -= count
 
     def _settled_unasked(self, batch: Batch, i: int, now: float) -> None:
         """The worker has settled a job that the pool had given up, or one for the second time."""
@@ -237,10 +251,16 @@ class Port:
             self._last = now
             self.host.engine.watchdog.expect(now + self.host.engine.options.execute_timeout)
 
+    def _proceed(self, batch: Batch, now: float, more: bool = False) -> None:
+        if not batch.left:
+            self._list_has_ended(batch, now)
+        if not more:
+            self._continue()
+
     def _list_has_ended(self, batch: Batch, now: float) -> None:
         if batch in self._batches:
             del self._batches[batch]
-            self._measure((now - max(batch.at, self._list_ended)) / len(batch.jobs))
+            self._measure((now - max(batch.at, self._list_ended)) / len(batch.inputs))
             self._list_ended = now
 
     def _continue(self) -> None:
@@ -261,10 +281,9 @@ class Port:
         longest = min(self._longest, self.capacity // 2)  # so that there is room for two
         self._target = max(1, min(longest, self._target * 2, int(QUANTUM / self._pace)))
 
-    def _give_up(self, batch: Batch, job: Job, verdict: Verdict) -> None:
+    def _give_up(self, batch: Batch, i: int, job: Job, verdict: Verdict) -> None:
         """End a job that the worker has not settled. The worker is in doubt then, unless it says otherwise."""
-        i = batch.jobs.index(job)
-        batch.jobs[i] = None
+        batch.close(i)
         batch.late = {i, *(batch.late or ())}
         self.load -= 1
         self._late += 1

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import anyio
 
 from worker_ipc import ChannelClosed, ChildStream, ProtocolError
-from worker_pool import Failure, NotStarted, Settle, Success
+from worker_pool import NotStarted, Settle
 
 from ._errors import FunctionError
 from ._journal import BEGUN, FROM, TO, Journal
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from worker_ipc.codecs import Codec
-    from worker_pool import Settled
 
 InputT = TypeVar("InputT")
 ResultT = TypeVar("ResultT")
@@ -37,7 +36,7 @@ class Calls(Generic[InputT]):
         self.inputs = inputs
         self.settle = settle
         self.answered = 0
-        self.known: list[tuple[int, Settled[InputT, Any]]] = []  # ... and not settled yet
+        self.known: list[tuple[int, Any, Exception | None]] = []  # ... and not settled yet
 
 
 class FunctionCalls(SpawnedWorker[InputT, ResultT]):
@@ -73,7 +72,7 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
             outcomes.append(outcome)
             done.set()
 
-        self.submit([input], Telling(tell))
+        self.submit([input], Telling(input, tell))
         try:
             await done.wait()
         except BaseException:
@@ -117,9 +116,9 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
             for index in range(calls.answered, len(calls.inputs)):
                 self._answered += 1
                 if self._answered <= begun:
-                    self._know(calls, index, Failure(calls.inputs[index], told))
+                    self._know(calls, index, None, told)
                 elif self._answered not in self._withdrawn:
-                    self._know(calls, index, NotStarted(calls.inputs[index]))
+                    calls.settle(index, NotStarted(calls.inputs[index]))
         self._settle()
 
     def fetch(self) -> None:
@@ -136,18 +135,17 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
         if calls.answered == len(calls.inputs):
             self._lists.popleft()
         self._answered += 1
-        input = calls.inputs[index]
         if reply.__class__ is dict:
-            self._know(calls, index, Failure(input, FunctionError(**reply)))
+            self._know(calls, index, None, FunctionError(**reply))
         elif reply:
-            self._know(calls, index, Success(input, reply[0]))
+            self._know(calls, index, reply[0])
         elif self._answered not in self._withdrawn:
-            self._know(calls, index, NotStarted(input))
+            calls.settle(index, NotStarted(calls.inputs[index]))
 
-    def _know(self, calls: Calls[InputT], index: int, outcome: Settled[InputT, Any]) -> None:
+    def _know(self, calls: Calls[InputT], index: int, result: Any, error: Exception | None = None) -> None:
         if not calls.known:
             self._known.append(calls)
-        calls.known.append((index, outcome))
+        calls.known.append((index, result, error))
 
     def _settle(self) -> None:
         """Settle all that is known."""

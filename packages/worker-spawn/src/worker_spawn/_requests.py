@@ -6,7 +6,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from worker_ipc import ChannelClosed, EncodeError, ParentChannel, RemoteError
-from worker_pool import Failure, Success
 
 from ._settling import sent
 from ._worker import SpawnedWorker
@@ -14,7 +13,7 @@ from ._worker import SpawnedWorker
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from worker_pool import Settle, Settled
+    from worker_pool import Settle
 
 InputT = TypeVar("InputT")
 ResultT = TypeVar("ResultT")
@@ -50,20 +49,15 @@ class RequestWorker(SpawnedWorker[InputT, ResultT]):
 
     def submit(self, inputs: Sequence[InputT], settle: Settle) -> None:
         """Send a request for each input; `settle` is called from where the replies are read."""
-        params, answered = [(input,) for input in inputs], partial(self._answered, inputs, settle)
+        params, answered = [(input,) for input in inputs], partial(self._answered, settle)
         sent(partial(self._channel.request_many_nowait, self._method, params, answered), inputs, settle, self.submit)
 
     def _answered(
-        self,
-        inputs: Sequence[InputT],
-        settle: Settle,
-        answers: list[tuple[int, Any, RemoteError | ChannelClosed | None]],
+        self, settle: Settle, answers: list[tuple[int, Any, RemoteError | ChannelClosed | None]], more: bool
     ) -> None:
-        outcomes: list[tuple[int, Settled[InputT, Any]]] = []
-        for index, result, error in answers:
-            if error is None:
-                outcomes.append((index, Success(inputs[index], result)))
-            else:
-                told = error if isinstance(error, RemoteError) else self.doubted(error, "execute")
-                outcomes.append((index, Failure(inputs[index], told)))
-        settle.many(outcomes)
+        if not self._channel.active:
+            answers = [(index, result, error and self._told(error)) for index, result, error in answers]
+        settle.many(answers, more=more)
+
+    def _told(self, error: RemoteError | ChannelClosed) -> Exception:
+        return error if isinstance(error, RemoteError) else self.doubted(error, "execute")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from worker_ipc import ChannelClosed, EncodeError
-from worker_pool import Failure, NotStarted, Settle
+from worker_pool import Failure, NotStarted, Settle, Success
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,12 +16,34 @@ if TYPE_CHECKING:
 class Telling(Settle):
     """The `Settle` of an input that was submitted alone: hands on its outcome."""
 
-    def __init__(self, tell: Callable[[Settled[Any, Any]], object]) -> None:
+    def __init__(self, input: Any, tell: Callable[[Settled[Any, Any]], object]) -> None:
+        self._input = input
         self._tell = tell
 
     def __call__(self, i: int, outcome: Settled[Any, Any], /) -> None:
         """See `worker_pool.Settle`."""
         self._tell(outcome)
+
+    def many(self, answers: Sequence[tuple[int, Any, Exception | None]], /, *, more: bool = False) -> None:
+        """See `worker_pool.Settle`."""
+        for _, result, error in answers:
+            self._tell(Success(self._input, result) if error is None else Failure(self._input, error))
+
+
+class Placed(Settle):
+    """The `Settle` of an input that was submitted alone after all, and has its place in a longer list."""
+
+    def __init__(self, settle: Settle, index: int) -> None:
+        self._settle = settle
+        self._index = index
+
+    def __call__(self, i: int, outcome: Settled[Any, Any], /) -> None:
+        """See `worker_pool.Settle`."""
+        self._settle(self._index, outcome)
+
+    def many(self, answers: Sequence[tuple[int, Any, Exception | None]], /, *, more: bool = False) -> None:
+        """See `worker_pool.Settle`."""
+        self._settle.many([(self._index, result, error) for _, result, error in answers], more=more)
 
 
 def sent(
@@ -43,9 +64,10 @@ def sent(
             settle(0, Failure(inputs[0], error))
         else:
             for index, input in enumerate(inputs):
-                submit([input], Telling(partial(settle, index)))
+                submit([input], Placed(settle, index))
         return False
     except ChannelClosed:
-        settle.many([(index, NotStarted(input)) for index, input in enumerate(inputs)])
+        for index, input in enumerate(inputs):
+            settle(index, NotStarted(input))
         return False
     return True

@@ -31,7 +31,7 @@ _TWENTY = b"0" * 20  # 2**64 has 20 digits; 19 always fit
 _MINUS_NINETEEN = b"-" + b"0" * 19  # -2**63 - 1 has 19
 
 _dumps = orjson.dumps
-_loads = orjson.loads
+load = orjson.loads
 _kind: Callable[[object], object] = type  # without type parameters, which nothing is known about
 
 
@@ -61,7 +61,7 @@ def encoder(interop: Interop, *, newline: bool) -> Callable[[object], bytes]:
 def decode(document: bytes | bytearray) -> Any:
     """Turn the bytes of one JSON document into its value, or raise ProtocolError."""
     try:
-        value = _loads(document)
+        value = load(document)
     except ValueError as error:
         return _decode_slowly(document, str(error))
     if has_long_number(document) and _has_rounded(value):
@@ -71,7 +71,7 @@ def decode(document: bytes | bytearray) -> Any:
 
 def decode_all(documents: Iterable[bytes]) -> list[Any]:
     """Turn many documents, known to be without long numbers, into their values. ValueError if one is not JSON."""
-    return list(map(_loads, documents))
+    return list(map(load, documents))
 
 
 def has_long_number(text: bytes | bytearray) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .._errors import ProtocolError
-from ._json import decode, decode_all, encoder, has_long_number
+from ._json import decode, decode_all, encoder, has_long_number, load
 from ._lines import LineBuffer
 
 TYPE_CHECKING = False
@@ -78,7 +78,7 @@ def _decode_block(block: bytes) -> list[Any]:
     documents.pop()  # what follows the last newline: nothing
     if not has_long_number(block):
         try:
-            return decode_all(documents)
+            return decode_all(documents) if len(documents) > 1 else [load(documents[0])]
         except ValueError:
             pass  # a blank line, or one that needs care: find out which
     messages: list[Any] = []

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from ._readiness import Loop
     from ._rpc import Params
-    from .codecs import Codec
+    from .codecs import Buffer, Codec
 
 logger = logging.getLogger("worker_ipc")
 
@@ -118,17 +118,18 @@ class Core(Ending):
     ) -> None:
         """Send a request for each of `many` params; `settle` hears of the answers. EncodeError: nothing was sent."""
         stream, calls = self.stream, self.calls
-        encode, first = stream.encode, calls.next_id(len(many))
-        ids = range(first, first + len(many))
-        data = [
-            encode(
-                {"jsonrpc": "2.0", "id": id, "method": method}
-                if params is None
-                else {"jsonrpc": "2.0", "id": id, "method": method, "params": params}
-            )
-            for id, params in zip(ids, many, strict=True)
-        ]
-        calls.pending.update(dict.fromkeys(ids, _rpc.Group(calls, first, settle)))
+        encode = stream.encode
+        first = id = calls.next_id(len(many))
+        data: list[bytes | Sequence[Buffer]] = []
+        for params in many:
+            request = {"jsonrpc": "2.0", "id": id, "method": method}
+            if params is not None:
+                request["params"] = params
+            data.append(encode(request))
+            id += 1
+        pending, group = calls.pending, _rpc.Group(calls, first, settle)
+        for id in range(first, id):
+            pending[id] = group  # before they are written: a reply can't be earlier
         stream.writer.write_many(data)
         stream.sent += len(many)
         if stream.reader.paused:

@@ -97,8 +97,10 @@ class Calls:
         """Give every group what came for it since the last time."""
         while self.answered:
             answered, self.answered = self.answered, []
-            for left, group in enumerate(answered, 1 - len(answered)):
-                group.report(left < 0)
+            last = answered.pop()
+            for group in answered:
+                group.report(True)
+            last.report(False)
 
 
 class Group:

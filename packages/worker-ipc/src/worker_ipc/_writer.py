@@ -91,13 +91,11 @@ class Writer:
 
     def write_many(self, messages: Sequence[bytes | Sequence[Buffer]]) -> None:
         """Accept the bytes of several messages, to be handed to the kernel together."""
-        pieces: list[Buffer] = []
-        for data in messages:
-            if isinstance(data, bytes):
-                pieces.append(data)
-            else:
-                pieces.extend(data)
-        self.write(pieces)
+        try:
+            self.write(b"".join(messages))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        except TypeError:  # some of them come in pieces
+            for data in messages:
+                self.write(data)
 
     def _write_first(self, data: bytes) -> None:
         try:
@@ -140,7 +138,9 @@ class Writer:
                 self._break()
                 return
             self.queued -= sent
-            if not self._advance(sent):
+            if not self.queued:
+                self._pieces.clear()
+            elif not self._advance(sent):
                 self._own_the_rest()
                 self._start()
                 break

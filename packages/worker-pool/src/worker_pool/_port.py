@@ -40,6 +40,9 @@ class Port:
     def __init__(self, host: Host) -> None:
         worker, options = host.worker, host.engine.options
         self.host = host
+        self._demand = host.engine.demand
+        self._watchdog = host.engine.watchdog
+        self._limit = options.execute_timeout
         self.load: int = 0  # inputs that the worker has, without ...
         self._late = 0  # ... those that were given up, and still take its time
         self._submit = worker.submit
@@ -65,7 +68,7 @@ class Port:
 
     def wake(self) -> None:
         """See `Seat`."""
-        demand = self.host.engine.demand
+        demand = self._demand
         demand.woke()
         self._is_idle = False
         if self.load or self.host.is_fit():
@@ -75,18 +78,17 @@ class Port:
     def dismiss(self) -> None:
         """Take no more."""
         self._is_idle = False
-        self.host.engine.demand.unidle(self)
+        self._demand.unidle(self)
         self._more.set()
 
     def check(self, now: float) -> float:
         """See `Watched`."""
-        limit = self.host.engine.options.execute_timeout
-        if limit == math.inf or (self._late and not self._overlaps):
+        if self._limit == math.inf or (self._late and not self._overlaps):
             return math.inf  # in line behind one that was given up nobody's time runs
         for batch in tuple(self._batches):
             if 1 not in batch.open:
                 continue
-            due = (batch.at if self._overlaps else max(batch.at, self._last)) + limit
+            due = (batch.at if self._overlaps else max(batch.at, self._last)) + self._limit
             if due > now:
                 return due
             for i, job in tuple(batch.jobs()):
@@ -116,7 +118,7 @@ class Port:
         """Wait for the end of the worker; pump when `pump` had to let others run."""
         self.host.arrived(self)
         self.pump()
-        self.host.engine.demand.stir()
+        self._demand.stir()
         try:
             while not self.host.leaving:
                 await self._more.wait()
@@ -125,7 +127,7 @@ class Port:
                 self.pump()
             await self.host.left()
         finally:
-            self.host.engine.demand.part(self)
+            self._demand.part(self)
 
     # --- the flow
 
@@ -142,7 +144,7 @@ class Port:
                 batch = self._take(size)
                 if batch is None:
                     self._is_idle, self._is_pumping = True, False
-                    self.host.engine.demand.idle(self)
+                    self._demand.idle(self)
                     self.host.lane_idle()
                     return
                 self._send(batch)
@@ -163,8 +165,8 @@ class Port:
         return self._target if behind and room >= self._target else 0
 
     def _take(self, size: int) -> Batch | None:
-        demand, events = self.host.engine.demand, self.host.engine.events
-        if (supply := demand.shortcut) is not None and not events.listeners:
+        demand = self._demand
+        if (supply := demand.shortcut) is not None and not self.host.engine.events.listeners:
             first, inputs = supply.take_run(size)
             if inputs:
                 self.load += len(inputs)
@@ -184,7 +186,7 @@ class Port:
             for _, job in batch.jobs():
                 if job.since or engine.events.listeners:
                     engine.task_starts(job, host.info, now)
-        engine.watchdog.expect(now + engine.options.execute_timeout)
+        self._watchdog.expect(now + self._limit)
         try:
             self._submit(batch.inputs.copy(), batch)
         except Exception as error:
@@ -249,7 +251,7 @@ class Port:
             batch.left -= 1
             self._late -= 1
             self._last = now
-            self.host.engine.watchdog.expect(now + self.host.engine.options.execute_timeout)
+            self._watchdog.expect(now + self._limit)
 
     def _proceed(self, batch: Batch, now: float, more: bool = False) -> None:
         if not batch.left:
@@ -291,8 +293,8 @@ class Port:
         verdict(job, self.host.info, since, perf_counter())
         if not self.host.survives_cancel:
             self.host.leave("in doubt", now=not self._overlaps)
-        elif self.host.engine.demand.has_held:
-            self.host.engine.demand.stir()  # nobody waits for this one any more: what is held may run
+        elif self._demand.has_held:
+            self._demand.stir()  # nobody waits for this one any more: what is held may run
 
     def _time_out(self, job: Job, info: Any, started: float, ended: float) -> None:
-        job.feed.fail(job, TaskTimeout(self.host.engine.options.execute_timeout), info, started, ended)
+        job.feed.fail(job, TaskTimeout(self._limit), info, started, ended)

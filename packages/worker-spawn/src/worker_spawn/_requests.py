@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from worker_ipc import ChannelClosed, EncodeError, ParentChannel, RemoteError
 
-from ._settling import sent
+from ._settling import settle_unsent
 from ._worker import SpawnedWorker
 
 if TYPE_CHECKING:
@@ -49,8 +49,11 @@ class RequestWorker(SpawnedWorker[InputT, ResultT]):
 
     def submit(self, inputs: Sequence[InputT], settle: Settle) -> None:
         """Send a request for each input; `settle` is called from where the replies are read."""
-        params, answered = [(input,) for input in inputs], partial(self._answered, settle)
-        sent(partial(self._channel.request_many_nowait, self._method, params, answered), inputs, settle, self.submit)
+        params = [(input,) for input in inputs]
+        try:
+            self._channel.request_many_nowait(self._method, params, partial(self._answered, settle))
+        except (EncodeError, ChannelClosed) as error:
+            settle_unsent(error, inputs, settle, self.submit)
 
     def _answered(
         self, settle: Settle, answers: list[tuple[int, Any, RemoteError | ChannelClosed | None]], more: bool

@@ -46,28 +46,21 @@ class Placed(Settle):
         self._settle.many([(self._index, result, error) for _, result, error in answers], more=more)
 
 
-def sent(
-    send: Callable[[], object],
+def settle_unsent(
+    error: EncodeError | ChannelClosed,
     inputs: Sequence[Any],
     settle: Settle,
     submit: Callable[[Sequence[Any], Settle], object],
-) -> bool:
-    """Call `send`, which sends all `inputs` or raises and sends none; return whether it did.
+) -> None:
+    """Settle inputs none of which were sent, because of `error`.
 
-    If not, every input is settled: one that can't be encoded fails alone, and the others are submitted one by one;
-    those of a child that died idle have not been touched.
+    One that can't be encoded fails alone, and the others are submitted one by one; those of a child that died idle
+    have not been touched.
     """
-    try:
-        send()
-    except EncodeError as error:
-        if len(inputs) == 1:
-            settle(0, Failure(inputs[0], error))
-        else:
-            for index, input in enumerate(inputs):
-                submit([input], Placed(settle, index))
-        return False
-    except ChannelClosed:
-        for index, input in enumerate(inputs):
+    for index, input in enumerate(inputs):
+        if isinstance(error, ChannelClosed):
             settle(index, NotStarted(input))
-        return False
-    return True
+        elif len(inputs) == 1:
+            settle(index, Failure(input, error))
+        else:
+            submit([input], Placed(settle, index))

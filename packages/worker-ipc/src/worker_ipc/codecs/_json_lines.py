@@ -47,23 +47,15 @@ class JsonLines:
         return JsonLinesDecoder(max_message)
 
 
-class JsonLinesDecoder:
+class JsonLinesDecoder(LineBuffer):
     """Lines in any chunking to JSON values: the receiving half of `JsonLines`."""
-
-    def __init__(self, max_message: int) -> None:
-        self._lines = LineBuffer(max_message)
-
-    @property
-    def pending(self) -> int:
-        """Bytes of a line whose newline has not come yet."""
-        return self._lines.pending
 
     def feed(self, data: Buffer, /) -> list[Any]:
         """Take the next bytes; return the messages that are whole now, in order."""
-        block = self._lines.block(data)
+        block = self.block(data)
         messages = _decode_block(block) if block else []
-        if self._lines.too_large:
-            error = self._lines.refuse()
+        if self.too_large:
+            error = self.refuse()
             error.received = tuple(messages)
             raise error
         return messages

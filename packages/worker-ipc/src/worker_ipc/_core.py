@@ -118,17 +118,15 @@ class Core(Ending):
     ) -> None:
         """Send a request for each of `many` params; `settle` hears of the answers. EncodeError: nothing was sent."""
         stream, calls = self.stream, self.calls
-        encode = stream.encode
-        first = id = calls.next_id(len(many))
+        encode, first = stream.encode, calls.next_id(len(many))
         data: list[bytes | Sequence[Buffer]] = []
-        for params in many:
-            request = {"jsonrpc": "2.0", "id": id, "method": method}
+        for id, params in enumerate(many, first):
+            request: _rpc.Message = {"jsonrpc": "2.0", "id": id, "method": method}
             if params is not None:
                 request["params"] = params
             data.append(encode(request))
-            id += 1
         pending, group = calls.pending, _rpc.Group(calls, first, settle)
-        for id in range(first, id):
+        for id in range(first, first + len(data)):
             pending[id] = group  # before they are written: a reply can't be earlier
         stream.writer.write_many(data)
         stream.sent += len(many)

@@ -70,9 +70,9 @@ class Calls:
 
     def settle(self, reply: Message) -> None:
         """Give a reply to the request it belongs to. One that belongs to nobody is counted."""
-        id = reply.get("id")
+        id: Any = reply.get("id")
         waiter = self.pending.pop(id, None) if id.__class__ is int else None  # True == 1: not here
-        if waiter.__class__ is Group:
+        if isinstance(waiter, Group):
             waiter.add(id, reply)
         elif waiter is None or waiter.done():
             self.late += 1
@@ -118,7 +118,7 @@ class Group:
         """Take what ends one of the requests."""
         if not self._answers:
             self._calls.answered.append(self)
-        if reply.__class__ is dict and "error" not in reply:
+        if isinstance(reply, dict) and "error" not in reply:
             self._answers.append((id - self._first, reply["result"], None))
         else:
             self._answers.append((id - self._first, *settlement(reply)))

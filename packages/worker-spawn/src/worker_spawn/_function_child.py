@@ -50,7 +50,7 @@ class Replies:
         """Hold one message; write it through if it is large, or if a death could not be survived by it."""
         data = self._encode(message)
         end = self._held + len(data)
-        if end > self._room or data.__class__ is not bytes:
+        if end > self._room or not isinstance(data, bytes):
             self.flush()
             end = len(data)
             if end > self._room or not isinstance(data, bytes):

@@ -56,11 +56,12 @@ class RequestWorker(SpawnedWorker[InputT, ResultT]):
             settle_unsent(error, inputs, settle, self.submit)
 
     def _answered(
-        self, settle: Settle, answers: list[tuple[int, Any, RemoteError | ChannelClosed | None]], more: bool
+        self, settle: Settle, answers: Sequence[tuple[int, Any, RemoteError | ChannelClosed | None]], more: bool
     ) -> None:
-        if not self._channel.active:
-            answers = [(index, result, error and self._told(error)) for index, result, error in answers]
-        settle.many(answers, more=more)
+        if self._channel.active:
+            settle.many(answers, more=more)
+        else:
+            settle.many([(index, result, self._told(error)) for index, result, error in answers], more=more)
 
-    def _told(self, error: RemoteError | ChannelClosed) -> Exception:
-        return error if isinstance(error, RemoteError) else self.doubted(error, "execute")
+    def _told(self, error: RemoteError | ChannelClosed | None) -> Exception | None:
+        return self.doubted(error, "execute") if isinstance(error, ChannelClosed) else error

@@ -93,14 +93,13 @@ class Wire:
         except ProtocolError as error:
             self.end = error
             messages = error.received
-        if messages:
-            self._arrived(messages, size)
-
-    def _arrived(self, messages: Sequence[Any], size: int) -> None:
-        self._held = size + self.held
+        if not messages:
+            return
         self.average = size // len(messages)
-        self.inbox.extend(messages)
-        self._counted = len(self.inbox)
+        inbox = self.inbox
+        self._held = self.held + size if inbox else size
+        inbox += messages
+        self._counted = len(inbox)
         if self._held > self._max_held:
             self.end = Overrun(f"more than {self._max_held} bytes arrived while this process was not listening")
 

@@ -125,7 +125,7 @@ class Core(Ending):
             if params is not None:
                 request["params"] = params
             data.append(encode(request))
-        pending, group = calls.pending, _rpc.Group(calls, first, settle)
+        pending, group = calls.pending, _rpc.Group(first, settle)
         for id in range(first, first + len(data)):
             pending[id] = group  # before they are written: a reply can't be earlier
         stream.writer.write_many(data)

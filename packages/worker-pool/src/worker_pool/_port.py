@@ -254,30 +254,25 @@ class Port:
             self._watchdog.expect(now + self._limit)
 
     def _proceed(self, batch: Batch, now: float, more: bool = False) -> None:
-        if not batch.left:
-            self._list_has_ended(batch, now)
-        if not more:
-            self._continue()
-
-    def _list_has_ended(self, batch: Batch, now: float) -> None:
-        if batch in self._batches:
+        if not batch.left and batch in self._batches:
             del self._batches[batch]
-            self._measure((now - max(batch.at, self._list_ended)) / len(batch.inputs))
-            self._list_ended = now
-
-    def _continue(self) -> None:
+            if not self._overlaps:
+                self._measure((now - max(batch.at, self._list_ended)) / len(batch.inputs))
+                self._list_ended = now
+        if more:
+            return
         host = self.host
         if host.leaving:
             host.leave("in doubt")  # it may have been the last one that was waited for
         elif host.is_plain or host.is_fit():
             if not self._is_idle:
                 self.pump()
-            elif host.engine.demand.has_held:
-                host.engine.demand.stir()
+            elif self._demand.has_held:
+                self._demand.stir()
 
     def _measure(self, seconds: float) -> None:
         """Learn the pace, and set the length of lists by it: at once down, and up by steps."""
-        if self._overlaps or self._longest == 1:
+        if self._longest == 1:
             return
         self._pace = max(seconds, (min(self._pace, 1.0) + seconds) / 2, 1e-7)
         longest = min(self._longest, self.capacity // 2)  # so that there is room for two

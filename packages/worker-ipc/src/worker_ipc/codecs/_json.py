@@ -31,7 +31,7 @@ _TWENTY = b"0" * 20  # 2**64 has 20 digits; 19 always fit
 _MINUS_NINETEEN = b"-" + b"0" * 19  # -2**63 - 1 has 19
 
 _dumps = orjson.dumps
-load = orjson.loads
+_loads = orjson.loads
 _kind: Callable[[object], object] = type  # without type parameters, which nothing is known about
 
 
@@ -61,7 +61,7 @@ def encoder(interop: Interop, *, newline: bool) -> Callable[[object], bytes]:
 def decode(document: bytes | bytearray) -> Any:
     """Turn the bytes of one JSON document into its value, or raise ProtocolError."""
     try:
-        value = load(document)
+        value = _loads(document)
     except ValueError as error:
         return _decode_slowly(document, str(error))
     if has_long_number(document) and _has_rounded(value):
@@ -69,9 +69,13 @@ def decode(document: bytes | bytearray) -> Any:
     return value
 
 
-def decode_all(documents: Iterable[bytes]) -> list[Any]:
-    """Turn many documents, known to be without long numbers, into their values. ValueError if one is not JSON."""
-    return list(map(load, documents))
+def decode_lines(block: bytes) -> list[Any]:
+    """Turn lines, known to be without long numbers, into their values. ValueError if one of them is not JSON."""
+    documents = block.split(b"\n")
+    if len(documents) == 2:
+        return [_loads(documents[0])]
+    documents.pop()  # what follows the last newline: nothing
+    return list(map(_loads, documents))
 
 
 def has_long_number(text: bytes | bytearray) -> bool:

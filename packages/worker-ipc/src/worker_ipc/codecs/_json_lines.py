@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .._errors import ProtocolError
-from ._json import decode, decode_all, encoder, has_long_number, load
+from ._json import decode, decode_lines, encoder, has_long_number
 from ._lines import LineBuffer
 
 TYPE_CHECKING = False
@@ -53,7 +53,13 @@ class JsonLinesDecoder(LineBuffer):
     def feed(self, data: Buffer, /) -> list[Any]:
         """Take the next bytes; return the messages that are whole now, in order."""
         block = self.block(data)
-        messages = _decode_block(block) if block else []
+        if not block or has_long_number(block):
+            messages = _decode_with_care(block)
+        else:
+            try:
+                messages = decode_lines(block)
+            except ValueError:  # a blank line, or one that needs care: find out which
+                messages = _decode_with_care(block)
         if self.too_large:
             error = self.refuse()
             error.received = tuple(messages)
@@ -65,16 +71,9 @@ class JsonLinesDecoder(LineBuffer):
         return []
 
 
-def _decode_block(block: bytes) -> list[Any]:
-    documents = block.split(b"\n")
-    documents.pop()  # what follows the last newline: nothing
-    if not has_long_number(block):
-        try:
-            return decode_all(documents) if len(documents) > 1 else [load(documents[0])]
-        except ValueError:
-            pass  # a blank line, or one that needs care: find out which
+def _decode_with_care(block: bytes) -> list[Any]:
     messages: list[Any] = []
-    for document in documents:
+    for document in block.split(b"\n"):
         if document.strip(_BLANK):
             try:
                 messages.append(decode(document))

@@ -22,6 +22,7 @@ from ._errors import Overrun, ProtocolError
 from ._events import NACK, is_internal, wants_answer
 from ._mailbox import Mailbox
 from ._stream import MAX_QUEUED, MessageStream
+from ._writer import HIGH_WATER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -93,7 +94,7 @@ class Core(Ending):
             return
         if self.calls.answered:
             self.calls.report()
-        if mailbox.full or self.answers.bytes or self.stream.writer.queued:
+        if mailbox.full or self.answers.bytes or self.stream.writer.queued > HIGH_WATER:
             self._check_flow()
 
     # --- a request of ours leaves

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 class Batch:
     """Either a list of `jobs`, or `inputs` that were taken together from `feed`, numbered from `first`."""
 
-    __slots__ = ("_jobs", "at", "feed", "first", "inputs", "late", "left", "open", "port")
+    __slots__ = ("_jobs", "at", "feed", "first", "inputs", "late", "left", "over", "port")
 
     def __init__(
-        self, port: Port, inputs: list[Any], *, jobs: list[Job] | None = None, feed: Feed | None = None, first: int = 0
+        self, port: Port, inputs: list[Any], jobs: list[Job] | None, feed: Feed | None = None, first: int = 0
     ) -> None:
         self.port: Port = port
         self.inputs: list[Any] = inputs
@@ -34,13 +34,13 @@ class Batch:
         self.first: int = first
         self.at: float = 0.0  # when it was sent
         self.left: int = len(inputs)  # that the worker has not settled
-        self.open: bytearray = bytearray(b"\1") * len(inputs)  # ... and the pool has not given up: 1, else 0
+        self.over: bytearray = bytearray(len(inputs))  # for each: 1 if the worker has settled it, or we gave it up
         self.late: set[int] | None = None  # given up, but the worker still has them
         self._jobs = jobs
 
     def close(self, i: int) -> Job:
-        """Take out the job of an input that is open."""
-        self.open[i] = 0
+        """Take out the job of an input that is not over."""
+        self.over[i] = 1
         return self.job(i)
 
     def job(self, i: int) -> Job:
@@ -51,10 +51,10 @@ class Batch:
         return Job(self.feed, self.inputs[i], self.first + i)
 
     def jobs(self) -> Iterator[tuple[int, Job]]:
-        """Return those that are open, and their positions."""
+        """Return those that are not over, and their positions."""
         if self._jobs is None:
             self._jobs = [self.job(i) for i in range(len(self.inputs))]
-        return ((i, job) for i, job in enumerate(self._jobs) if self.open[i])
+        return ((i, job) for i, job in enumerate(self._jobs) if not self.over[i])
 
     # --- the worker's side
 

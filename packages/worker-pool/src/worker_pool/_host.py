@@ -44,6 +44,7 @@ class Host:
         self._begun = perf_counter()
         self._has_started = False
         self._has_active = False
+        self._retires = False
         self._life = anyio.CancelScope(shield=True)
         self._left = anyio.Event()
 
@@ -73,7 +74,7 @@ class Host:
         if not self.leaving:
             if self._has_active and not self.worker.active:
                 self.leave("inactive")
-            elif self.engine.wants_retired(self.info):
+            elif self._retires and self.engine.wants_retired(self.info):
                 self.leave("retired")
         return not self.leaving
 
@@ -146,7 +147,8 @@ class Host:
         self.survives_cancel = bool(getattr(worker, "survives_cancel", False))
         self.release = getattr(worker, "release", None)
         self._has_active = hasattr(worker, "active")
-        self.is_plain = self.release is None and not self._has_active and options.retire is None
+        self._retires = options.retire is not None
+        self.is_plain = self.release is None and not self._has_active and not self._retires
         if hasattr(worker, "submit"):
             self.seats = [Port(self)]
         else:

@@ -86,7 +86,7 @@ class Port:
         if self._limit == math.inf or (self._late and not self._overlaps):
             return math.inf  # in line behind one that was given up nobody's time runs
         for batch in tuple(self._batches):
-            if 1 not in batch.open:
+            if 0 not in batch.over:
                 continue
             due = (batch.at if self._overlaps else max(batch.at, self._last)) + self._limit
             if due > now:
@@ -170,12 +170,12 @@ class Port:
             first, inputs = supply.take_run(size)
             if inputs:
                 self.load += len(inputs)
-                return Batch(self, inputs, feed=cast("Feed", supply), first=first)
+                return Batch(self, inputs, None, cast("Feed", supply), first)
         jobs: list[Job] = []
         while len(jobs) < size and (job := demand.take()) is not None:
             self.load += 1
             jobs.append(job)
-        return Batch(self, [job.input for job in jobs], jobs=jobs) if jobs else None
+        return Batch(self, [job.input for job in jobs], jobs) if jobs else None
 
     def _send(self, batch: Batch) -> None:
         host = self.host
@@ -197,16 +197,16 @@ class Port:
     def settled(self, batch: Batch, answers: Sequence[Answer], more: bool = False) -> None:
         """The worker has said what became of some inputs of a list."""
         now = perf_counter()
-        info, feed, is_open, overlaps = self.host.info, batch.feed, batch.open, self._overlaps
+        info, feed, over, overlaps = self.host.info, batch.feed, batch.over, self._overlaps
         is_counted = feed is not None and feed.counts_only
         started = batch.at if overlaps or batch.at > self._last else self._last
         results = 0
         for i, result, error in answers:
-            if not is_open[i]:
+            if over[i]:
                 self._settled_unasked(batch, i, now)
                 continue
             if error is None and is_counted:
-                is_open[i] = 0
+                over[i] = 1
                 results += 1
                 continue
             self._ended(batch, now)
@@ -229,7 +229,7 @@ class Port:
     def not_started(self, batch: Batch, i: int) -> None:
         """The worker gives an input back."""
         now = perf_counter()
-        if batch.open[i]:
+        if not batch.over[i]:
             self._ended(batch, now)
             if not self._overlaps:
                 self._target = 1  # it is slower than was measured: this one is not to come back to wait here

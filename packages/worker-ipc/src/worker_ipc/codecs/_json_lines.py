@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ._json import Interop
 
 _BLANK = b" \t\r"
+_NEWLINE = 0x0A
 
 
 class JsonLines:
@@ -52,14 +53,10 @@ class JsonLinesDecoder(LineBuffer):
 
     def feed(self, data: Buffer, /) -> list[Any]:
         """Take the next bytes; return the messages that are whole now, in order."""
+        if data and not self.pending and data[-1] == _NEWLINE and len(data) <= self.max_line:
+            return _decode(bytes(data))  # the usual case: whole lines, as they were written
         block = self.block(data)
-        if not block or has_long_number(block):
-            messages = _decode_with_care(block)
-        else:
-            try:
-                messages = decode_lines(block)
-            except ValueError:  # a blank line, or one that needs care: find out which
-                messages = _decode_with_care(block)
+        messages = _decode(block) if block else []
         if self.too_large:
             error = self.refuse()
             error.received = tuple(messages)
@@ -71,7 +68,12 @@ class JsonLinesDecoder(LineBuffer):
         return []
 
 
-def _decode_with_care(block: bytes) -> list[Any]:
+def _decode(block: bytes) -> list[Any]:
+    if not has_long_number(block):
+        try:
+            return decode_lines(block)
+        except ValueError:
+            pass  # a blank line, or one that needs care: find out which
     messages: list[Any] = []
     for document in block.split(b"\n"):
         if document.strip(_BLANK):

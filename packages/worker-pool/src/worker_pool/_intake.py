@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
+from itertools import repeat, starmap
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -100,13 +101,15 @@ class Intake(ABC):
         inputs: list[Any] = []
         error: Exception | None = None
         try:
-            for _ in range(size):
-                inputs.append(pull())  # type: ignore[misc]
+            for item in starmap(pull, repeat((), size)):  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+                inputs.append(item)
         except Exception as raised:
             error = raised
         self.taken += len(inputs)
         if error is not None:
             self._nothing_came(error)
+        elif len(inputs) < size:  # StopIteration
+            self.end()
         if self.is_dropped:  # the source itself has stopped this call
             for i, item in enumerate(inputs):
                 self.withdrawn(Job(self, item, first + i))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections import deque
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import anyio
@@ -106,9 +107,12 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
 
     def received(self, messages: Sequence[Any]) -> None:
         """Settle what the child has answered."""
-        for replies in messages if self._joins else (messages,):
-            if not self._take_results(replies):
-                for reply in replies:
+        arrays: Sequence[Any] = messages if self._joins else (messages,)
+        for message in arrays:
+            if message.__class__ is dict:
+                self._take_results(message["results"])
+            else:
+                for reply in message:
                     self._take(reply)
         self._settle()
 
@@ -136,26 +140,25 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
 
     # --- the account
 
-    def _take_results(self, replies: Sequence[Any]) -> bool:
-        """Take replies to the first list that are all results, as they mostly are. False: look at them one by one."""
-        if self._fetched or not self._lists:
-            return False
+    def _take_results(self, results: list[Any]) -> None:
+        """Take the results of inputs of one list."""
+        if self._fetched:
+            known = min(self._fetched, len(results))
+            self._fetched -= known
+            results = results[known:]
+        if not results:
+            return
         calls = self._lists[0]
-        end = calls.answered + len(replies)
+        start, end = calls.answered, calls.answered + len(results)
         if end > len(calls.inputs):
-            return False
-        try:
-            answers = [(index, result, None) for index, (result,) in enumerate(replies, calls.answered)]
-        except (TypeError, ValueError):
-            return False
-        self._answered += len(answers)
+            raise ProtocolError(f"{len(results)} results for {len(calls.inputs) - start} inputs")
+        self._answered += len(results)
         calls.answered = end
         if end == len(calls.inputs):
             self._lists.popleft()
         if not calls.known:
             self._known.append(calls)
-        calls.known += answers
-        return True
+        calls.known += zip(range(start, end), results, repeat(None))
 
     def _take(self, reply: Any) -> None:
         if reply.__class__ is dict and "logger" in reply:

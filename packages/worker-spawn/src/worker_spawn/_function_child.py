@@ -11,8 +11,8 @@ It is a leaf: it needs `os`, `sys`, a codec and the journal, and nothing else un
                        and at any time
                        {"logger", "level", "text"}         what was logged
 
-Replies to one list of inputs travel together, unless a result was held for longer than `HOLD`: as one message, an
-array of them, in JSON; one after another in pickles.
+Replies to one list of inputs travel together, unless a result was held for longer than `HOLD`. In JSON that is one
+message: `{"results": [result, ...]}` if there is nothing else, or an array of replies. Pickles follow one another.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    from worker_ipc.codecs import Codec
+    from worker_ipc.codecs import Buffer, Codec
     from worker_spawn._journal import Journal
 
 HOLD = 0.001  # seconds a finished result may wait for its neighbours: a reader's wake-up costs a tenth of that
@@ -41,41 +41,50 @@ class Replies:
         self._buffer = memoryview(b"") if journal is None else journal.buffer
         self._words: Any = [0] * 8 if journal is None else journal.words
         self._room = len(self._buffer)
-        self._joins = joins  # a message is one line: then many are put together, into a line that is an array
+        self._joins = joins  # a message is a line of JSON: then many are made one
+        self._others = False  # is anything held that is not a result?
         self._held = 0  # bytes in the journal's buffer
         self._replies = 0  # among them
         self._written = 0  # replies that the channel has been given
 
+    def add_result(self, value: object) -> None:
+        """Hold the reply of a function that returned: the hot path of `add`."""
+        data = self._encode([value])
+        end = self._held + len(data)
+        if end <= self._room and isinstance(data, bytes):
+            self._buffer[self._held : end] = data
+            self._words[2] = self._held = end
+            self._replies += 1
+        else:
+            self._add(data, 1, False)
+
     def add(self, message: object, count: int = 1) -> None:
         """Hold one message; write it through if it is large, or if a death could not be survived by it."""
-        data = self._encode(message)
-        end = self._held + len(data)
-        if end > self._room or not isinstance(data, bytes):
+        self._add(self._encode(message), count, True)
+
+    def _add(self, data: bytes | Sequence[Buffer], count: int, is_other: bool) -> None:
+        if not isinstance(data, bytes) or self._held + len(data) > self._room:
             self.flush()
-            end = len(data)
-            if end > self._room or not isinstance(data, bytes):
-                self._write(data)
-                self._wrote(count)
-                return
+        self._others = self._others or is_other
+        if not isinstance(data, bytes) or len(data) > self._room:
+            self._write(data, count)
+            return
+        end = self._held + len(data)
         self._buffer[self._held : end] = data
         self._words[2] = self._held = end
         self._replies += count
 
     def flush(self) -> None:
-        """Write what is held. HELD falls before WRITTEN rises: a death in between repeats nothing."""
+        """Write what is held."""
         if self._held:
-            self._write(bytes(self._buffer[: self._held]))
-            self._words[2] = self._held = 0
-            self._wrote(self._replies)
-            self._replies = 0
+            self._write(bytes(self._buffer[: self._held]), self._replies)
 
-    def _wrote(self, count: int) -> None:
-        self._written += count
-        self._words[1] = self._written
-
-    def _write(self, data: bytes | Sequence[bytes | bytearray | memoryview]) -> None:
-        if self._joins and isinstance(data, bytes):  # a newline is never inside of a line of JSON
-            data = b"[" + data[:-1].replace(b"\n", b",") + b"]\n"
+    def _write(self, data: bytes | Sequence[Buffer], count: int) -> None:
+        if self._joins and isinstance(data, bytes):  # lines of JSON; a newline is never inside of one
+            if self._others:
+                data = b"[" + data[:-1].replace(b"\n", b",") + b"]\n"
+            else:
+                data = b'{"results":' + data[:-1].replace(b"]\n[", b",") + b"}\n"
         # Blocking is right here: the parent's reader never waits for its writer.
         for piece in (data,) if isinstance(data, bytes) else data:
             view = memoryview(piece).cast("B")
@@ -84,6 +93,11 @@ class Replies:
                     view = view[os.write(self._fd, view) :]
             except ConnectionError:  # the parent has closed the channel: there is nobody left to answer
                 raise SystemExit(0) from None
+        # HELD falls before WRITTEN rises: a death in between repeats nothing.
+        self._words[2] = self._held = 0
+        self._written += count
+        self._words[1] = self._written
+        self._replies, self._others = 0, False
 
 
 def read(fd: int) -> bytes:
@@ -99,7 +113,7 @@ def serve(fd: int, codec: Codec[Any], call: Callable[[Any], Any], replies: Repli
     from time import monotonic
 
     decoder = codec.decoder(sys.maxsize)  # the parent is trusted: it may end us anyway
-    add, begun = replies.add, 0
+    add_result, begun = replies.add_result, 0
     while data := read(fd):
         for inputs in decoder.feed(data):
             since = monotonic()
@@ -107,12 +121,12 @@ def serve(fd: int, codec: Codec[Any], call: Callable[[Any], Any], replies: Repli
                 begun += 1
                 words[0] = begun  # before the range is looked at: the parent sets the range, then looks at this
                 if words[4] >= begun > words[3]:
-                    add([])
+                    replies.add([])
                     continue
                 try:
-                    add([call(value)])
+                    add_result(call(value))
                 except BaseException as error:  # SystemExit too: a function does not end its worker by accident
-                    add(describe(error))
+                    replies.add(describe(error))
                 if monotonic() - since > HOLD:
                     replies.flush()
                     since = monotonic()

@@ -20,11 +20,9 @@ from ._settling import Telling, settle_unsent
 from ._worker import SpawnedWorker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from worker_ipc.codecs import Codec
-
-_kind: Callable[[object], object] = type  # without type parameters, which nothing is known about
 
 InputT = TypeVar("InputT")
 ResultT = TypeVar("ResultT")
@@ -109,9 +107,9 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
 
     def received(self, messages: Sequence[Any]) -> None:
         """Settle what the child has answered."""
-        arrays: Sequence[Any] = messages if self._joins else (messages,)
-        for message in arrays:
-            if _kind(message) is dict:
+        message: Any
+        for message in messages if self._joins else (messages,):
+            if message.__class__ is dict:
                 self._take_results(message["results"])
             else:
                 for reply in message:

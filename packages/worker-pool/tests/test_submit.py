@@ -5,13 +5,16 @@ from __future__ import annotations
 import itertools
 import time
 from collections import deque
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
 
 from worker_pool import Failure, NotStarted, Retry, Settle, Success, TaskTimeout, WorkerLost, WorkFailed, WorkPool
 from worker_pool.testing import check_worker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 pytestmark = pytest.mark.anyio
 
@@ -212,6 +215,84 @@ async def test_what_is_settled_together_is_replaced_together() -> None:
         found = [await anext(outcomes) for _ in range(3)]
         assert [(one.input, type(one)) for one in found] == [(2, Success), (0, Failure), (1, Success)]
         assert pool.statistics().dropped == 1
+
+
+async def test_the_next_list_comes_after_the_last_of_those_that_are_settled_together() -> None:
+    make = Pooled(overlaps=True)
+    async with WorkPool(make, max_size=1, concurrency=4) as pool, anyio.create_task_group() as group:
+        group.start_soon(pool.process, range(9))
+        await anyio.wait_all_tasks_blocked()
+        worker = make.made[0]
+        first = worker.pending[0][2]
+        first.many([(0, "a", None), (2, "c", None)])
+        second = worker.pending[4][2]
+        assert worker.lists == [[0, 1, 2, 3], [4, 5]]
+        first.many([(1, "b", None), (3, "d", None)], more=True)
+        assert len(worker.lists) == 2, "more was announced"
+        second.many([(1, "f", None), (0, "e", None)])
+        assert worker.lists[2:] == [[6, 7, 8]]
+        worker.pending[-1][2].many([(i, None, None) for i in range(3)])
+    assert pool.statistics().succeeded == 9
+
+
+async def test_a_source_that_fails_in_the_middle_of_a_list_loses_nothing() -> None:
+    def source() -> Iterator[int]:
+        yield from range(10)
+        raise LookupError("no more")
+
+    seen: list[int] = []
+
+    class Noting(Immediate):
+        overlaps = True
+
+        def submit(self, inputs: list[Any], settle: Settle) -> None:
+            seen.extend(inputs)
+            super().submit(inputs, settle)
+
+    async with WorkPool(Noting, max_size=1, concurrency=64) as pool:
+        with pytest.raises(LookupError):
+            await pool.process(source())
+        assert seen == list(range(10))
+        assert pool.statistics().succeeded == 10
+
+
+async def test_an_iterator_is_not_asked_again_after_its_end() -> None:
+    class Once:
+        def __init__(self, length: int) -> None:
+            self.left = length
+
+        def __iter__(self) -> Once:
+            return self
+
+        def __next__(self) -> int:
+            assert self.left >= 0, "asked after StopIteration"
+            self.left -= 1
+            if self.left < 0:
+                raise StopIteration
+            return self.left
+
+    class Worker(Immediate):
+        overlaps = True
+
+    async with WorkPool(Worker, max_size=2, concurrency=8) as pool:
+        for length in (0, 1, 7, 8, 9, 100):
+            assert (await pool.process(Once(length))).succeeded == length
+
+
+async def test_a_source_may_close_the_pool_while_a_list_is_taken_from_it() -> None:
+    make = Pooled(overlaps=True)
+    async with WorkPool(make, max_size=1, min_size=1, concurrency=8, grace=0) as pool:
+        await anyio.wait_all_tasks_blocked()
+
+        def source() -> Iterator[int]:
+            yield 1
+            yield 2
+            pool.close()
+            yield 3
+
+        summary = await pool.process(source())
+        assert make.made[0].inputs == []
+    assert (summary.succeeded, summary.unfinished) == (0, 3)
 
 
 async def test_a_strict_worker_gets_the_next_input_within_settle() -> None:

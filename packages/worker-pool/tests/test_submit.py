@@ -281,18 +281,24 @@ async def test_an_iterator_is_not_asked_again_after_its_end() -> None:
 
 async def test_a_source_may_close_the_pool_while_a_list_is_taken_from_it() -> None:
     make = Pooled(overlaps=True)
-    async with WorkPool(make, max_size=1, min_size=1, concurrency=8, grace=0) as pool:
-        await anyio.wait_all_tasks_blocked()
+    summaries: list[Any] = []
+    async with WorkPool(make, max_size=1, concurrency=8, grace=0) as pool, anyio.create_task_group() as group:
 
         def source() -> Iterator[int]:
-            yield 1
-            yield 2
+            yield from range(10)
             pool.close()
-            yield 3
+            yield 10
 
-        summary = await pool.process(source())
-        assert make.made[0].inputs == []
-    assert (summary.succeeded, summary.unfinished) == (0, 3)
+        async def run() -> None:
+            summaries.append(await pool.process(source()))
+
+        group.start_soon(run)
+        await anyio.wait_all_tasks_blocked()
+        worker = make.made[0]
+        worker.pending[0][2].many([(i, None, None) for i in range(8)])
+        worker.pending.clear()
+        assert worker.inputs == list(range(8)), "of the second list, nothing was begun"
+    assert [(one.succeeded, one.unfinished) for one in summaries] == [(8, 3)]
 
 
 async def test_a_strict_worker_gets_the_next_input_within_settle() -> None:

@@ -118,6 +118,11 @@ async def test_waiters_are_served_first_come_first_served() -> None:
     assert order == list(range(20))
 
 
+async def test_an_option_that_does_not_exist_is_named() -> None:
+    with pytest.raises(TypeError, match=r"^WorkPool\(\) got an unexpected keyword argument 'max_sice'$"):
+        WorkPool(FakeWorker, max_sice=2)  # type: ignore[call-overload]
+
+
 @pytest.mark.parametrize(
     "options",
     [

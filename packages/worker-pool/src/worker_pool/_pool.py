@@ -85,6 +85,8 @@ class WorkPool(Generic[In, Out]):
             raise TypeError(
                 f"make_worker must be a function without arguments that makes a worker, got {make_worker!r}"
             )
+        if unknown := options.keys() - Options.__dataclass_fields__.keys():
+            raise TypeError(f"WorkPool() got an unexpected keyword argument {min(unknown)!r}")
         self._options = Options(**options)
         self._engine = Engine(make_worker, self._options)
         self._group: anyio.abc.TaskGroup | None = None

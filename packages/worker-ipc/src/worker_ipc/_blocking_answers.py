@@ -108,7 +108,11 @@ class Answers:
 
     def look_ahead(self, inbox: deque[Any]) -> None:
         """Remember which requests in the inbox are cancelled further back in it."""
-        if not any(message.__class__ is dict and message.get("method") == _rpc.CANCEL for message in inbox):
+        try:
+            rest = [message for message in inbox if "id" not in message]  # what is no request: a cheap look, for all
+        except TypeError:  # a message that is no object, which will be refused when its turn comes
+            return
+        if not any(message.__class__ is dict and message.get("method") == _rpc.CANCEL for message in rest):
             return
         waiting: set[object] = set()
         for message in inbox:

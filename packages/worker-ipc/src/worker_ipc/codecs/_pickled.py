@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _MAGIC = b"\x80WP5"
 _HEAD = struct.Struct("<4sIQ")
+_JOIN_BELOW = 64 * 1024  # bytes of a pickle: a copy of a larger one costs more than a piece of its own
 _ALIGN = 16  # what malloc gives the block itself, and what the widest usual array element asks for
 
 
@@ -53,11 +54,13 @@ class Pickled:
         except Exception as error:  # pickling runs the objects' own code, which may raise anything
             raise EncodeError(f"this message cannot be pickled: {type(error).__name__}: {error}") from error
         lengths = struct.pack(f"<{len(views)}Q", *(view.nbytes for view in views))
-        pieces: list[Buffer] = [_HEAD.pack(_MAGIC, len(views), len(body)) + lengths + body + _padding(len(body))]
+        head = _HEAD.pack(_MAGIC, len(views), len(body)) + lengths
+        if len(body) < _JOIN_BELOW:
+            pieces: list[Buffer] = [head + body + _padding(len(body))]
+        else:
+            pieces = [head, body, _padding(len(body))]
         for view in views:
-            pieces.append(view)
-            if padding := _padding(view.nbytes):
-                pieces.append(padding)
+            pieces += (view, _padding(view.nbytes))
         return pieces
 
     def decoder(self, max_message: int, /) -> PickledDecoder:

@@ -44,6 +44,16 @@ def test_a_number_that_would_not_arrive_exactly_is_refused(number, frame):
 
 
 @pytest.mark.fault(62)
+@pytest.mark.parametrize("number", ["18446744073709551616", "-9223372036854775809", "1e400"])
+@pytest.mark.parametrize("beside", ["", "0," * 1000], ids=["few values", "many values"])
+def test_it_is_found_beside_a_large_text(number, beside):
+    text = "x" * 100_000
+    assert received(f'[{beside}"{text}",{{"a":[18446744073709551615]}}]'.encode())[0][-1] == {"a": [2**64 - 1]}
+    with pytest.raises(ProtocolError):
+        received(f'[{beside}"{text}",{{"a":[{number}]}}]'.encode())
+
+
+@pytest.mark.fault(62)
 @pytest.mark.parametrize(
     ("line", "message"),
     [

@@ -172,6 +172,15 @@ def test_a_float_that_is_not_finite_is_found_among_nulls(value, message):
         JsonLines().encode(message(value))
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("beside", [[], [None, 0.5] * 1000], ids=["few values", "many values"])
+def test_it_is_found_beside_a_large_text(value, beside):
+    text = "null" * 30_000
+    assert sent([*beside, text, {"a": [0.5, None]}]) == [*beside, text, {"a": [0.5, None]}]
+    with pytest.raises(EncodeError, match=r"'a'\]\[1\]"):
+        sent([*beside, text, {"a": [0.5, value]}])
+
+
 @pytest.mark.parametrize(
     ("message", "words"),
     [

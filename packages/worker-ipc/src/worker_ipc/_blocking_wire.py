@@ -17,6 +17,7 @@ from collections import deque
 from select import POLLIN, POLLOUT, poll
 
 from ._errors import ChannelClosed, Overrun, ProtocolError
+from ._heap import keep_large_blocks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -128,6 +129,7 @@ class Wire:
 
     def _write_rest(self, views: list[memoryview]) -> None:
         """Write what the kernel did not take at once, reading whenever it takes no more."""
+        keep_large_blocks()
         self._cut = True
         try:
             for view in views:

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 
 from anyio import move_on_after
 
+from ._heap import keep_large_blocks
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -181,6 +183,7 @@ class Writer:
 
     def _start(self) -> None:
         if not self.watching:
+            keep_large_blocks()
             self.watching = True
             self._watch.start()
 

@@ -3,7 +3,8 @@
 orjson is fast because it is lenient in a few silent ways: it writes NaN as ``null`` and reads an integer above 64 bits
 as a rounded float. Here each of these is closed at the lowest price that is still exact: the encoded or received
 *bytes* are searched for the one trace such a value must leave there (``null``; a run of 19 digits), which costs a few
-ten nanoseconds, and only a message that has the trace is looked at value by value.
+ten nanoseconds, and only a message that has the trace is looked at value by value. (So is a large one of few values: a
+megabyte of text takes longer to search than to parse.)
 
 The rules in words are in docs/wire.md, "Values".
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 import orjson
 
 from .._errors import EncodeError, ProtocolError
+from .._heap import LARGE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ _STRICT = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | o
 _DIGITS = bytes(0x30 if 0x30 <= byte <= 0x39 else byte for byte in range(256))
 _TWENTY = b"0" * 20  # 2**64 has 20 digits; 19 always fit
 _MINUS_NINETEEN = b"-" + b"0" * 19  # -2**63 - 1 has 19
+
+_FEW = 200  # values: looking at them takes as long as searching 64 KiB
 
 _dumps = orjson.dumps
 _loads = orjson.loads
@@ -50,8 +54,11 @@ def encoder(interop: Interop, *, newline: bool) -> Callable[[object], bytes]:
             encoded = _dumps(message, None, options)
         except TypeError as error:  # orjson.JSONEncodeError
             raise _refusal(message, interop, str(error)) from None
-        nulls = encoded.count(b"null")
-        if nulls and not _only_none(message, nulls) and has_nonfinite(message):
+        if len(encoded) < LARGE or not _has_few_values(message):
+            nulls = encoded.count(b"null")
+            if not nulls or _only_none(message, nulls):
+                return encoded
+        if has_nonfinite(message):
             raise _refusal(message, interop, "a float is not finite")
         return encoded
 
@@ -69,11 +76,20 @@ def decode(document: bytes | bytearray) -> Any:
     return value
 
 
+def decode_line(line: bytes) -> Any:
+    """Turn one line into its value. ValueError if that needs `decode`, and its care."""
+    value = _loads(line)
+    has_few = len(line) >= LARGE and _has_few_values(value)
+    if (has_few or has_long_number(line)) and _has_rounded(value):
+        raise ValueError("an integer is not exact")
+    return value
+
+
 def decode_lines(block: bytes) -> list[Any]:
-    """Turn lines, known to be without long numbers, into their values. ValueError if one of them is not JSON."""
+    """Turn many lines into their values. ValueError if one of them needs `decode`, and its care."""
+    if has_long_number(block):
+        raise ValueError("an integer may not be exact")
     documents = block.split(b"\n")
-    if len(documents) == 2:
-        return [_loads(documents[0])]
     documents.pop()  # what follows the last newline: nothing
     return list(map(_loads, documents))
 
@@ -107,6 +123,20 @@ _SCALARS = {str, int, float, bool, type(None)}
 def _only_none(message: Any, nulls: int) -> bool:
     """Whether the message's own values already explain every ``null``, as in a reply without a result."""
     return _kind(message) is dict and list(message.values()).count(None) == nulls
+
+
+def _has_few_values(value: Any) -> bool:
+    """Whether a value is mostly text: then to look at each of its parts is cheaper than to search a large document."""
+    left, waiting = _FEW, [value]
+    while waiting:
+        items = _contents(waiting.pop())
+        if items is not None:
+            before = len(waiting)
+            waiting += items
+            left -= len(waiting) - before
+            if left < 0:
+                return False
+    return True
 
 
 def _contents(value: Any) -> Iterable[Any] | None:

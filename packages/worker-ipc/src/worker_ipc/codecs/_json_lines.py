@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .._errors import ProtocolError
-from ._json import decode, decode_lines, encoder, has_long_number
+from ._json import decode, decode_line, decode_lines, encoder
 from ._lines import LineBuffer
 
 TYPE_CHECKING = False
@@ -69,11 +69,12 @@ class JsonLinesDecoder(LineBuffer):
 
 
 def _decode(block: bytes) -> list[Any]:
-    if not has_long_number(block):
-        try:
-            return decode_lines(block)
-        except ValueError:
-            pass  # a blank line, or one that needs care: find out which
+    try:
+        if block.find(b"\n") == len(block) - 1:
+            return [decode_line(block)]
+        return decode_lines(block)
+    except ValueError:  # a blank line, or one that needs care: find out which
+        pass
     messages: list[Any] = []
     for document in block.split(b"\n"):
         if document.strip(_BLANK):

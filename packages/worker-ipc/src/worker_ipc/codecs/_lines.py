@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .._errors import MessageTooLarge
+from .._heap import LARGE, keep_large_blocks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class LineBuffer:
 
     def _keep(self, data: bytes) -> None:
         self.pending += len(data)
+        if self.pending >= LARGE:
+            keep_large_blocks()
         if self.pending > self.max_line:
             self.too_large = True
             self._parts.clear()

@@ -16,6 +16,7 @@ import pickle
 import struct
 
 from .._errors import EncodeError, MessageTooLarge, ProtocolError
+from .._heap import LARGE, keep_large_blocks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 _MAGIC = b"\x80WP5"
 _HEAD = struct.Struct("<4sIQ")
-_JOIN_BELOW = 64 * 1024  # bytes of a pickle: a copy of a larger one costs more than a piece of its own
 _ALIGN = 16  # what malloc gives the block itself, and what the widest usual array element asks for
 
 
@@ -55,9 +55,10 @@ class Pickled:
             raise EncodeError(f"this message cannot be pickled: {type(error).__name__}: {error}") from error
         lengths = struct.pack(f"<{len(views)}Q", *(view.nbytes for view in views))
         head = _HEAD.pack(_MAGIC, len(views), len(body)) + lengths
-        if len(body) < _JOIN_BELOW:
+        if len(body) < LARGE:
             pieces: list[Buffer] = [head + body + _padding(len(body))]
         else:
+            keep_large_blocks()
             pieces = [head, body, _padding(len(body))]
         for view in views:
             pieces += (view, _padding(view.nbytes))
@@ -133,6 +134,8 @@ class PickledDecoder:
         size = sum(map(_padded, lengths))
         if len(self._head) + size > self._max_message:
             raise self._too_large(len(self._head) + size)
+        if size >= LARGE:
+            keep_large_blocks()
         self._lengths = lengths
         self._head.clear()
         self._block = bytearray(size)

@@ -8,7 +8,7 @@ import pytest
 
 from worker_ipc import ChannelClosed, EncodeError, ProtocolError, WouldBlock, open_stream
 from worker_ipc.codecs import ContentLength, JsonLines, Pickled, TextLines
-from worker_testkit import evil, pause, read, step, write
+from worker_testkit import evil, kill_unseen, pause, read, step, write
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_leaks")]
 
@@ -103,12 +103,28 @@ async def test_a_program_that_breaks_the_rules_is_ended():
 
 
 async def test_a_program_may_close_its_input_and_go_on_writing():
-    code = "import os, time; os.close(0); print('closed', flush=True); time.sleep(0.2); print('still here', flush=True)"
+    code = "import os, time; os.close(0); print('closed', flush=True); time.sleep(1); print('still here', flush=True)"
     async with open_stream(python(code)) as stream:
         assert await stream.receive() == "closed"
         with pytest.raises(ChannelClosed, match="does not read its input"):
             await stream.send("x")
         assert await stream.receive() == "still here"
+
+
+@pytest.mark.stress
+@pytest.mark.fault(26)
+@pytest.mark.parametrize("over", ["stdio", "channel"])
+@pytest.mark.parametrize("is_sent_first", [True, False])
+async def test_sending_to_a_dead_program_raises_its_end_and_tells_that_nobody_read_it(over, is_sent_first):
+    async with open_stream(evil(pause()), over=over) as stream:
+        if is_sent_first:
+            stream.send_nowait("in the pipe when it dies")
+            await anyio.lowlevel.checkpoint()  # the writer gathers until the end of the turn
+        kill_unseen(stream.pid)
+        with anyio.fail_after(5), pytest.raises(ChannelClosed, match="SIGKILL") as closed:
+            while True:
+                await stream.send("x")
+        assert closed.value.unread == stream.sent
 
 
 @pytest.mark.fault("99f")

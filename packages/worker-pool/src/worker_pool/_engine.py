@@ -188,6 +188,8 @@ class Engine:
         self.hosts.discard(host)
         self.watchdog.watched.difference_update(host.seats, [host])
         self.tally.stopped += 1
+        if host.info.tasks:
+            self.roster.futile = 0
         self.tally.run_time += host.info.run_time
         log.debug("worker %r is gone: %s", host.info.id, event.reason)
         if self.events:

@@ -21,6 +21,7 @@ from ._worker import WorkerInfo, open_worker
 
 if TYPE_CHECKING:
     from ._engine import Engine
+    from ._job import Job
 
 
 class Host:
@@ -39,11 +40,13 @@ class Host:
         self.seats: list[Lane | Port] = []
         self._expected: set[Lane | Port] = set()  # whose tasks have not begun yet
         self.release: Any = None
+        self.not_started: Any = None
         self.is_plain: bool = True
         self._reason = "closed"
         self._begun = perf_counter()
         self._has_started = False
         self._has_active = False
+        self._may_give_back: bool | None = None  # decided when it first does
         self._life = anyio.CancelScope(shield=True)
         self._left = anyio.Event()
 
@@ -67,6 +70,16 @@ class Host:
         """The task of a seat has begun: it will ask for work now."""
         self._expected.discard(seat)
         self.engine.demand.woke()
+
+    def give_back(self, job: Job, error: Exception, started: float, ended: float) -> None:
+        """The worker has come to its end before it began `job`: that runs elsewhere, or fails with `error`."""
+        if self._may_give_back is None:
+            self._may_give_back = self.engine.roster.ended_unstarted(self.info.tasks > 0)
+            self.leave("inactive")
+        if self._may_give_back:
+            self.engine.put_back(job)
+        else:
+            job.feed.fail(job, error, self.info, started, ended)
 
     def is_fit(self) -> bool:
         """Whether the worker may take another input; if not, it leaves."""
@@ -145,6 +158,7 @@ class Host:
         self.info = WorkerInfo(worker, self.number)
         self.survives_cancel = bool(getattr(worker, "survives_cancel", False))
         self.release = getattr(worker, "release", None)
+        self.not_started = getattr(worker, "not_started", None)
         self._has_active = hasattr(worker, "active")
         self.is_plain = self.release is None and not self._has_active and options.retire is None
         if hasattr(worker, "submit"):

@@ -208,21 +208,24 @@ class Port:
             batch.left -= 1
             self._last = now
             if type(outcome) is NotStarted:
-                self._not_started(job)
+                self._not_started(job, outcome.error, started, now)
                 continue
             info.tasks += 1
             info.run_time += now - started
             if type(outcome) is Success:
                 job.feed.succeed(job, outcome.result, info, started, now)
             else:
-                job.feed.fail(job, outcome.error, info, started, now)  # type: ignore[union-attr]
+                job.feed.fail(job, outcome.error, info, started, now)  # type: ignore[union-attr,arg-type]
             if not self._overlaps:
                 started = now  # of those that are known at once, the first took the time
         if not batch.left:
             self._list_has_ended(batch, now)
         self._continue()
 
-    def _not_started(self, job: Job) -> None:
+    def _not_started(self, job: Job, error: Exception | None, started: float, now: float) -> None:
+        if error is not None:
+            self.host.give_back(job, error, started, now)
+            return
         if not self._overlaps:
             self._target = 1  # it is slower than was measured: this one is not to come back to wait here
         self.host.engine.put_back(job)

@@ -47,18 +47,21 @@ class ConversationWorker(SpawnedWorker[InputT, ResultT]):
     async def execute(self, input: InputT) -> ResultT:
         """Hold one conversation about `input`.
 
+        The `WorkerDied` of a child that was dead before it had read a message of it says `not_started`: in a pool, the
+        function is called again, with another child.
+
         Any end but a result leaves the worker in doubt, except an error of `keep_after`, a `RemoteError` (the peer has
         answered and is at rest), and an `EncodeError` before anything was sent.
         """
         channel = self._channel
-        sent = channel.sent
+        sent, was_active = channel.sent, channel.active
         try:
             with channel.conversation():
                 return await self._talk(channel, input)
         except BaseException as error:
             if isinstance(error, self._keep_after) or (isinstance(error, EncodeError) and channel.sent == sent):
                 raise
-            told = self.doubted(error, "execute")
+            told = self.doubted(error, "execute", sent=channel.sent - sent, not_started=not was_active)
             if told is error:
                 raise
             raise told from error

@@ -13,7 +13,7 @@ import anyio
 from worker_ipc import ChannelClosed, ChildStream, ProtocolError
 from worker_pool import Failure, NotStarted, Settle, Success
 
-from ._errors import FunctionError
+from ._errors import FunctionError, WorkerDied
 from ._journal import BEGUN, FROM, TO, Journal
 from ._settling import Telling, sent
 from ._worker import SpawnedWorker
@@ -81,13 +81,13 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
             raise
         (outcome,) = outcomes
         if isinstance(outcome, NotStarted):
-            raise self.doubted(ChannelClosed("the child is gone", pid=self.pid), "execute")
+            raise outcome.error or WorkerDied(self._name, phase="execute", pid=self.pid, not_started=True)
         result: ResultT = outcome.unwrap()
         return result
 
     def submit(self, inputs: Sequence[InputT], settle: Settle) -> None:
         """Send `inputs` as one message. One that can't be encoded fails alone."""
-        if not sent(partial(self._stream.post, inputs), inputs, settle, self.submit):
+        if not sent(partial(self._stream.post, inputs), inputs, settle, self):
             return
         self._lists.append(Calls(inputs, settle))
         self._sent += len(inputs)
@@ -111,7 +111,7 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
         """Account for every input that the child had: finished, executing, or not begun."""
         self._fetch()
         begun = self._answered + 1 if self._journal is None else self._journal.words[BEGUN]
-        told = self.doubted(error, "execute")
+        told, spared = self.doubted(error, "execute"), self.doubted(error, "execute", not_started=True)
         while self._lists:
             calls = self._lists.popleft()
             for index in range(calls.answered, len(calls.inputs)):
@@ -119,7 +119,7 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
                 if self._answered <= begun:
                     self._know(calls, index, Failure(calls.inputs[index], told))
                 elif self._answered not in self._withdrawn:
-                    self._know(calls, index, NotStarted(calls.inputs[index]))
+                    self._know(calls, index, NotStarted(calls.inputs[index], spared))
         self._settle()
 
     def fetch(self) -> None:

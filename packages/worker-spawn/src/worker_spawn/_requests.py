@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from worker_ipc import ChannelClosed, EncodeError, ParentChannel, RemoteError
-from worker_pool import Failure, Success
+from worker_pool import Failure, NotStarted, Success
 
 from ._settling import sent
 from ._worker import SpawnedWorker
@@ -37,12 +37,14 @@ class RequestWorker(SpawnedWorker[InputT, ResultT]):
 
     async def execute(self, input: InputT) -> ResultT:
         """Request the method with `input` as its one argument, and return what the child answers."""
+        channel = self._channel
+        sent, was_active = channel.sent, channel.active
         try:
-            result: ResultT = await self._channel.request(self._method, (input,))
+            result: ResultT = await channel.request(self._method, (input,))
         except (RemoteError, EncodeError):
             raise
         except BaseException as error:
-            told = self.doubted(error, "execute")
+            told = self.doubted(error, "execute", sent=channel.sent - sent, not_started=not was_active)
             if told is error:
                 raise
             raise told from error
@@ -50,20 +52,25 @@ class RequestWorker(SpawnedWorker[InputT, ResultT]):
 
     def submit(self, inputs: Sequence[InputT], settle: Settle) -> None:
         """Send a request for each input; `settle` is called from where the replies are read."""
-        params, answered = [(input,) for input in inputs], partial(self._answered, inputs, settle)
-        sent(partial(self._channel.request_many_nowait, self._method, params, answered), inputs, settle, self.submit)
+        channel, params = self._channel, [(input,) for input in inputs]
+        answered = partial(self._answered, inputs, settle, channel.sent)
+        sent(partial(channel.request_many_nowait, self._method, params, answered), inputs, settle, self)
 
     def _answered(
         self,
         inputs: Sequence[InputT],
         settle: Settle,
+        sent_before: int,
         answers: list[tuple[int, Any, RemoteError | ChannelClosed | None]],
     ) -> None:
         outcomes: list[tuple[int, Settled[InputT, Any]]] = []
         for index, result, error in answers:
+            input = inputs[index]
             if error is None:
-                outcomes.append((index, Success(inputs[index], result)))
+                outcomes.append((index, Success(input, result)))
+            elif isinstance(error, RemoteError):
+                outcomes.append((index, Failure(input, error)))
             else:
-                told = error if isinstance(error, RemoteError) else self.doubted(error, "execute")
-                outcomes.append((index, Failure(inputs[index], told)))
+                told = self.doubted(error, "execute", sent=self._channel.sent - sent_before - index)
+                outcomes.append((index, NotStarted(input, told) if self.not_started(told) else Failure(input, told)))
         settle.many(outcomes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from worker_ipc import ChannelClosed, EncodeError
 from worker_pool import Failure, NotStarted, Settle
@@ -12,6 +12,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from worker_pool import Settled
+
+    from ._errors import Phase, WorkerDied
+
+
+class Submitting(Protocol):
+    """The worker that hands them over."""
+
+    def submit(self, inputs: Sequence[Any], settle: Settle) -> None:
+        """Hand over `inputs`."""
+
+    def doubted(self, error: ChannelClosed, phase: Phase, *, not_started: bool) -> ChannelClosed | WorkerDied:
+        """Return what `error` is told as."""
+        ...
 
 
 class Telling(Settle):
@@ -29,7 +42,7 @@ def sent(
     send: Callable[[], object],
     inputs: Sequence[Any],
     settle: Settle,
-    submit: Callable[[Sequence[Any], Settle], object],
+    worker: Submitting,
 ) -> bool:
     """Call `send`, which sends all `inputs` or raises and sends none; return whether it did.
 
@@ -43,9 +56,10 @@ def sent(
             settle(0, Failure(inputs[0], error))
         else:
             for index, input in enumerate(inputs):
-                submit([input], Telling(partial(settle, index)))
+                worker.submit([input], Telling(partial(settle, index)))
         return False
-    except ChannelClosed:
-        settle.many([(index, NotStarted(input)) for index, input in enumerate(inputs)])
+    except ChannelClosed as error:
+        told = worker.doubted(error, "execute", not_started=True)
+        settle.many([(index, NotStarted(input, told)) for index, input in enumerate(inputs)])
         return False
     return True

@@ -166,6 +166,16 @@ async def test_without_a_pool_the_error_says_that_nothing_has_begun(noters: Note
     assert not noters.begun()
 
 
+@pytest.mark.parametrize("kind", ["conversation"])
+async def test_a_conversation_that_finds_its_channel_closed_has_not_begun(noters: Noters) -> None:
+    noters.execute = lambda channel, order: channel.request("begin", [order])
+    async with noters() as worker:
+        kill_unseen(worker.pid)
+        for _ in range(2):
+            with pytest.raises(WorkerDied, match="before it began its input"):
+                await worker.execute([1, None])
+
+
 @pytest.mark.parametrize("kind", ["conversation", "stream"])
 async def test_a_conversation_of_which_a_message_was_read_has_begun(noters: Noters) -> None:
     ask = noters.execute

@@ -61,8 +61,8 @@ class Kept:
         self._keeper.keep(outcome.result)
         self._settle(i, outcome)
 
-    def many(self, outcomes: Iterable[tuple[int, Any]]) -> None:
+    def many(self, answers: Any, *, more: bool = False) -> None:
         keep = self._keeper.keep
-        for _, outcome in outcomes:
-            keep(outcome.result)
-        self._settle.many(outcomes)
+        for _, result, _ in answers:
+            keep(result)
+        self._settle.many(answers, more=more)

@@ -229,7 +229,7 @@ async def test_the_end_tells_how_many_of_the_last_messages_nobody_read():
         end = channel.listen_once("never sent")
         kill_unseen(channel.pid)
         channel.send_nowait("x")
-        channel.request_many_nowait("x", [None] * 5, lambda answers: None)
+        channel.request_many_nowait("x", [None] * 5, lambda answers, more: None)
         with anyio.fail_after(5), pytest.raises(ChannelClosed, match="SIGKILL") as closed:
             await end
         assert closed.value.unread == 6

@@ -214,7 +214,7 @@ async def test_the_callback_form_settles_each_request_once(any_server):
 class Answered(Settled):
     """The same for many requests."""
 
-    def __call__(self, answers):
+    def __call__(self, answers, more):
         for told in answers:
             super().__call__(*told)
 
@@ -252,7 +252,7 @@ async def test_nothing_is_sent_of_many_when_one_cannot_be_encoded(any_server):
     async with any_server() as channel:
         sent = channel.statistics().sent
         with pytest.raises(EncodeError):
-            channel.request_many_nowait("double", [[1], [object()]], lambda answers: None)
+            channel.request_many_nowait("double", [[1], [object()]], lambda answers, more: None)
         assert (channel.statistics().sent, channel.statistics().pending_requests) == (sent, 0)
 
 
@@ -273,7 +273,7 @@ async def test_the_end_of_the_channel_answers_what_is_left_of_many(any_server):
 async def test_a_settle_function_of_many_that_raises_is_logged(any_server, caplog):
     async with any_server() as channel:
         answered = Answered(1)
-        channel.request_many_nowait("double", [[1]], lambda answers: 1 / 0)
+        channel.request_many_nowait("double", [[1]], lambda answers, more: 1 / 0)
         channel.request_many_nowait("double", [[2]], answered)
         await answered.wait()
     assert answered.answers == {0: (4, None)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -35,14 +34,16 @@ class Call:
     in_stock = 0
 
     @property
-    def shortcut(self) -> Any:
-        return None if self.alone else self.next
+    def is_simple(self) -> bool:
+        return not self.alone
 
     def next(self) -> Job | None:
         if self.is_over or (self.length is not None and len(self.jobs) >= self.length):
             return None
         self.jobs.append(Job(self, len(self.jobs), len(self.jobs) in self.alone))
         return self.jobs[-1]
+
+    take_now = next
 
     def poke(self) -> None: ...
 
@@ -86,7 +87,7 @@ class Lane:
     def ask(self) -> Job | None:
         demand = self.machine.demand
         shortcut = demand.shortcut
-        return demand.take() if shortcut is None else (shortcut() or demand.take())
+        return demand.take() if shortcut is None else (shortcut.take_now() or demand.take())
 
     @property
     def is_leaving(self) -> bool:

@@ -203,10 +203,12 @@ async def test_what_is_settled_together_is_replaced_together() -> None:
         await anyio.wait_all_tasks_blocked()
         worker = make.made[0]
         [(_, _, settle)] = {(0, 0, settle) for _, _, settle in worker.pending}
-        settle.many([(2, Success(2, "c")), (0, Failure(0, ValueError())), (2, Success(2, "again"))])
+        settle.many([(2, "c", None), (0, None, ValueError()), (2, "again", None)])
         assert worker.lists == [[0, 1, 2, 3], [4, 5]]
-        settle.many([(3, NotStarted(3)), (1, Success(1, "b"))])
-        assert worker.lists[2:] == [[3, 6]], "what had not started is the next"
+        settle(3, NotStarted(3))
+        assert worker.lists[2:] == [[3]], "what had not started is the next"
+        settle.many([(1, "b", None)])
+        assert worker.lists[3:] == [[6]]
         found = [await anext(outcomes) for _ in range(3)]
         assert [(one.input, type(one)) for one in found] == [(2, Success), (0, Failure), (1, Success)]
         assert pool.statistics().dropped == 1

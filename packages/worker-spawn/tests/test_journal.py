@@ -35,8 +35,8 @@ def told(begun: int, written: int, held: list[Any], read: list[Any]) -> list[Any
     calls: FunctionCalls[str, str] = FunctionCalls("function", child, JsonLines(), journal)  # type: ignore[arg-type]
     outcomes: list[Any] = []
     for input in "abc":
-        calls.submit([input], Telling(outcomes.append))
-    calls.received(read)
+        calls.submit([input], Telling(input, outcomes.append))
+    calls.received([read])
     calls.closed(ChannelClosed("gone", pid=1))
     journal.close()
     return outcomes
@@ -64,5 +64,5 @@ def test_what_was_written_and_not_noted_as_such_is_not_told_twice() -> None:
 
 def test_its_greeting_and_its_logs_are_no_answers() -> None:
     """It was killed between the write of its greeting and the note that it was written."""
-    held = [{"log": ["name", 30, "text"]}, {"ready": True}]
+    held = [{"logger": "name", "level": 30, "text": "text"}, {"ready": True}]
     assert [type(outcome) for outcome in told(0, 0, held, [])] == [NotStarted, NotStarted, NotStarted]

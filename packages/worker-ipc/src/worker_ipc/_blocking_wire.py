@@ -3,11 +3,15 @@
 A write is done when it returns, so nothing can be lost at exit. When the kernel takes no more, the write goes on
 *reading*, into `inbox`: two ends that both write a lot before they read would wait for each other for ever. What is
 held that way is bounded (`Overrun`).
+
+So reading blocks and writing does not: on one socket, that is said per call (`MSG_DONTWAIT`), and a read is one system
+call, where a descriptor that does not block would need a `poll` before it.
 """
 
 from __future__ import annotations
 
 import os
+from _socket import MSG_DONTWAIT, socket  # the module `socket` around it would cost a tenth of a child's start
 from _thread import RLock, get_ident
 from collections import deque
 from select import POLLIN, POLLOUT, poll
@@ -37,8 +41,9 @@ class Wire:
         self._held = 0
         self._counted = 1
         self._decoder = codec.decoder(max_message)
-        self._readable = poll()
-        self._readable.register(fd, POLLIN)
+        os.set_blocking(fd, True)
+        self._socket = socket(fileno=fd)
+        self._send = self._socket.send
         self._lock = RLock()
         self._cut = False  # in the middle of a message, or left there by an exception: no other may follow
         self._owner = get_ident()
@@ -51,14 +56,19 @@ class Wire:
             raise self.end.with_traceback(None)
         if get_ident() != self._owner:
             raise RuntimeError("only the thread that opened the channel may receive; any thread may send")
-        if not self._readable.poll(None if timeout is None else max(0.0, timeout) * 1000):
+        if timeout is not None and not self._has_arrived(timeout):
             return False
         self._read()
         return True
 
+    def _has_arrived(self, timeout: float) -> bool:
+        ready = poll()
+        ready.register(self.fd, POLLIN)
+        return bool(ready.poll(max(0.0, timeout) * 1000))
+
     def receive_ready(self) -> None:
         """Put into the inbox what has arrived, without waiting, as long as it may be held."""
-        if self.end is None and self._readable.poll(0):
+        if self.end is None and self._has_arrived(0):
             self._read()
 
     @property
@@ -69,7 +79,8 @@ class Wire:
     def _read(self) -> None:
         try:
             data = os.read(self.fd, CHUNK)
-        except BlockingIOError:  # another process reads what is ours, or a spurious wake-up
+        except BlockingIOError:  # another process that has this socket made it non-blocking
+            os.set_blocking(self.fd, True)
             return
         except OSError:  # ECONNRESET: the parent left without reading everything
             data = b""
@@ -82,14 +93,13 @@ class Wire:
         except ProtocolError as error:
             self.end = error
             messages = error.received
-        if messages:
-            self._arrived(messages, size)
-
-    def _arrived(self, messages: Sequence[Any], size: int) -> None:
-        self._held = size + self.held
+        if not messages:
+            return
         self.average = size // len(messages)
-        self.inbox.extend(messages)
-        self._counted = len(self.inbox)
+        inbox = self.inbox
+        self._held = self.held + size if inbox else size
+        inbox += messages
+        self._counted = len(inbox)
         if self._held > self._max_held:
             self.end = Overrun(f"more than {self._max_held} bytes arrived while this process was not listening")
 
@@ -106,7 +116,7 @@ class Wire:
                 self._write_rest([memoryview(piece).cast("B") for piece in data if len(piece)])
                 return
             try:
-                sent = os.write(self.fd, data)
+                sent = self._send(data, MSG_DONTWAIT)
             except BlockingIOError:
                 sent = 0
             except OSError as error:
@@ -133,7 +143,7 @@ class Wire:
 
     def _write_some(self, view: memoryview) -> int:
         try:
-            return os.write(self.fd, view)
+            return self._send(view, MSG_DONTWAIT)
         except BlockingIOError:
             return 0
         except OSError as error:
@@ -169,7 +179,11 @@ class Wire:
 
     def close(self) -> None:
         """Close the descriptor: the parent sees the end. Idempotent."""
-        fd, self.fd = self.fd, -1
-        if fd >= 0:
+        if self.fd >= 0:
+            self.fd = -1
             self.end = ChannelClosed("this process closed the channel")
-            os.close(fd)
+            self._socket.close()
+
+    def __del__(self) -> None:
+        """Leave the descriptor to the end of the process: a socket would complain that it was not closed."""
+        self._socket.detach()

@@ -202,14 +202,15 @@ class Channel:
         self,
         method: str,
         params: Sequence[Params],
-        settle: Callable[[list[tuple[int, Any, RemoteError | ChannelClosed | None]]], object],
+        settle: Callable[[list[tuple[int, Any, RemoteError | ChannelClosed | None]], bool], object],
     ) -> None:
         """Call a function of the peer once for each of `params`; all the requests leave together.
 
-        `settle([(index, result, error), ...])` is called with as many answers as came together; `index` is the
-        position in `params`. Each of them is answered exactly once, in any order. Else as `request_nowait`, at less
-        than half the cost; there is nothing to cancel them with. EncodeError, if any of `params` can't be encoded:
-        none was sent.
+        `settle([(index, result, error), ...], more)` is called with as many answers as came together; `index` is the
+        position in `params`. Each of them is answered exactly once, in any order. `more`: the settle function of
+        another call is called next, without a turn of the loop in between. Else as `request_nowait`, at less than
+        half the cost; there is nothing to cancel them with. EncodeError, if any of `params` can't be encoded: none
+        was sent.
         """
         core = self._core
         if core.error is not None:

@@ -22,6 +22,7 @@ from ._errors import Overrun, ProtocolError
 from ._events import NACK, is_internal, wants_answer
 from ._mailbox import Mailbox
 from ._stream import MAX_QUEUED, MessageStream
+from ._writer import HIGH_WATER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from ._readiness import Loop
     from ._rpc import Params
-    from .codecs import Codec
+    from .codecs import Buffer, Codec
 
 logger = logging.getLogger("worker_ipc")
 
@@ -93,7 +94,7 @@ class Core(Ending):
             return
         if self.calls.answered:
             self.calls.report()
-        if mailbox.full or self.answers.bytes or self.stream.writer.queued:
+        if mailbox.full or self.answers.bytes or self.stream.writer.queued > HIGH_WATER:
             self._check_flow()
 
     # --- a request of ours leaves
@@ -113,13 +114,21 @@ class Core(Ending):
             self.somebody_waits()
         return id
 
-    def call_many(self, settle: Callable[[list[_rpc.Answer]], object], method: str, many: Sequence[Params]) -> None:
+    def call_many(
+        self, settle: Callable[[list[_rpc.Answer], bool], object], method: str, many: Sequence[Params]
+    ) -> None:
         """Send a request for each of `many` params; `settle` hears of the answers. EncodeError: nothing was sent."""
         stream, calls = self.stream, self.calls
-        first = calls.next_id(len(many))
-        encode, request = stream.encode, _rpc.request
-        data = [encode(request(first + index, method, params)) for index, params in enumerate(many)]
-        calls.pending.update(dict.fromkeys(range(first, first + len(many)), _rpc.Group(calls, first, settle)))
+        encode, first = stream.encode, calls.next_id(len(many))
+        data: list[bytes | Sequence[Buffer]] = []
+        for id, params in enumerate(many, first):
+            request: _rpc.Message = {"jsonrpc": "2.0", "id": id, "method": method}
+            if params is not None:
+                request["params"] = params
+            data.append(encode(request))
+        pending, group = calls.pending, _rpc.Group(first, settle)
+        for id in range(first, first + len(data)):
+            pending[id] = group  # before they are written: a reply can't be earlier
         stream.writer.write_many(data)
         stream.sent += len(many)
         if stream.reader.paused:

@@ -70,11 +70,15 @@ class Calls:
 
     def settle(self, reply: Message) -> None:
         """Give a reply to the request it belongs to. One that belongs to nobody is counted."""
-        id = reply.get("id")
-        if not isinstance(id, int) or id is True:  # True == 1: not here
-            self.late += 1
-        elif isinstance(waiter := self.pending.pop(id, None), Group):
-            waiter.add(id, reply)
+        id: Any = reply.get("id")
+        waiter = self.pending.pop(id, None) if id.__class__ is int else None  # True == 1: not here
+        if isinstance(waiter, Group):
+            if not waiter.answers:
+                self.answered.append(waiter)
+            if "error" in reply:
+                waiter.answers.append((id - waiter.first, *settlement(reply)))
+            else:
+                waiter.answers.append((id - waiter.first, reply["result"], None))
         elif waiter is None or waiter.done():
             self.late += 1
         else:
@@ -89,7 +93,9 @@ class Calls:
         pending, self.pending = self.pending, {}
         for id, waiter in pending.items():
             if isinstance(waiter, Group):
-                waiter.add(id, error)
+                if not waiter.answers:
+                    self.answered.append(waiter)
+                waiter.answers.append((id - waiter.first, None, error))
             elif not waiter.done():
                 waiter.set_result(error)
         self.report()
@@ -98,33 +104,27 @@ class Calls:
         """Give every group what came for it since the last time."""
         while self.answered:
             answered, self.answered = self.answered, []
+            last = answered.pop()
             for group in answered:
-                group.report()
+                group.report(True)
+            last.report(False)
 
 
 class Group:
     """Many requests with one `settle`, which is told once of all answers that came together."""
 
-    __slots__ = ("_answers", "_calls", "_first", "_settle")
+    __slots__ = ("answers", "first", "settle")
 
-    def __init__(self, calls: Calls, first: int, settle: Callable[[list[Answer]], object]) -> None:
-        self._calls = calls
-        self._first = first
-        self._settle = settle
-        self._answers: list[Answer] = []
+    def __init__(self, first: int, settle: Callable[[list[Answer], bool], object]) -> None:
+        self.first: int = first  # the id of the first of them
+        self.settle = settle
+        self.answers: list[Answer] = []  # that it was not told of yet
 
-    def add(self, id: int, reply: Reply) -> None:
-        """Take what ends one of the requests."""
-        if not self._answers:
-            self._calls.answered.append(self)
-        result, error = settlement(reply)
-        self._answers.append((id - self._first, result, error))
-
-    def report(self) -> None:
+    def report(self, more: bool) -> None:
         """Tell of what came."""
-        answers, self._answers = self._answers, []
+        answers, self.answers = self.answers, []
         try:
-            self._settle(answers)
+            self.settle(answers, more)
         except Exception:
             import logging
 

@@ -97,14 +97,14 @@ class Writer:
 
     def write_many(self, messages: Sequence[bytes | Sequence[Buffer]]) -> None:
         """Accept the bytes of several messages, to be handed to the kernel together."""
-        pieces: list[Buffer] = []
-        for data in messages:
-            if isinstance(data, bytes):
-                pieces.append(data)
-            else:
-                pieces.extend(data)
-        self.untouched += len(messages) - 1
-        self.write(pieces)
+        try:
+            self.write(b"".join(messages))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        except TypeError:  # some of them come in pieces
+            for data in messages:
+                self.write(data)
+        else:
+            if self.untouched:  # by one, for all
+                self.untouched += len(messages) - 1
 
     def _write_first(self, data: bytes) -> None:
         try:
@@ -150,7 +150,9 @@ class Writer:
             self.queued -= sent
             if sent:
                 self.untouched = 0
-            if not self._advance(sent):
+            if not self.queued:
+                self._pieces.clear()
+            elif not self._advance(sent):
                 self._own_the_rest()
                 self._start()
                 break

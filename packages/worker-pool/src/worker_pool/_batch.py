@@ -1,33 +1,72 @@
-"""What a worker with `submit` is handed besides its inputs: the list in flight, which it settles."""
+"""A list of inputs in flight at a worker with `submit`, which settles them: `Settle` as the pool has it.
+
+Most lists come from one call, and all that ever happens to their inputs is a result. So a list is taken, sent and
+counted as a whole, and a `Job` is made of one of its inputs only if there is more to tell.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from ._job import Job
+from ._outcome import Failure, Success
 
-    from ._job import Job
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ._feeds import Feed
     from ._outcome import Settled
     from ._port import Port
+    from ._worker import Answer
 
 
 class Batch:
-    """One list of inputs in flight, and the `Settle` that the worker has for them."""
+    """Either a list of `jobs`, or `inputs` that were taken together from `feed`, numbered from `first`."""
 
-    __slots__ = ("at", "jobs", "late", "left", "port")
+    __slots__ = ("_jobs", "at", "feed", "first", "inputs", "late", "left", "over", "port")
 
-    def __init__(self, port: Port, jobs: list[Job], at: float) -> None:
+    def __init__(
+        self, port: Port, inputs: list[Any], jobs: list[Job] | None, feed: Feed | None = None, first: int = 0
+    ) -> None:
         self.port: Port = port
-        self.jobs: list[Job | None] = list(jobs)
-        self.left: int = len(jobs)
-        self.at: float = at
-        self.late: set[int] | None = None  # given up by the pool, but the worker still has them
+        self.inputs: list[Any] = inputs
+        self.feed: Feed | None = feed
+        self.first: int = first
+        self.at: float = 0.0  # when it was sent
+        self.left: int = len(inputs)  # that the worker has not settled
+        self.over: bytearray = bytearray(len(inputs))  # for each: 1 if the worker has settled it, or we gave it up
+        self.late: set[int] | None = None  # given up, but the worker still has them
+        self._jobs = jobs
+
+    def close(self, i: int) -> Job:
+        """Take out the job of an input that is not over."""
+        self.over[i] = 1
+        return self.job(i)
+
+    def job(self, i: int) -> Job:
+        """Return the job of an input."""
+        if self._jobs is not None:
+            return self._jobs[i]
+        assert self.feed is not None
+        return Job(self.feed, self.inputs[i], self.first + i)
+
+    def jobs(self) -> Iterator[tuple[int, Job]]:
+        """Return those that are not over, and their positions."""
+        if self._jobs is None:
+            self._jobs = [self.job(i) for i in range(len(self.inputs))]
+        return ((i, job) for i, job in enumerate(self._jobs) if not self.over[i])
+
+    # --- the worker's side
 
     def __call__(self, i: int, outcome: Settled[Any, Any]) -> None:
         """See `Settle`."""
-        self.port.settled(self, ((i, outcome),))
+        if isinstance(outcome, Success):
+            self.port.settled(self, ((i, outcome.result, None),))
+        elif isinstance(outcome, Failure):
+            self.port.settled(self, ((i, None, outcome.error),))
+        else:
+            self.port.not_started(self, i, outcome.error)
 
-    def many(self, outcomes: Iterable[tuple[int, Settled[Any, Any]]]) -> None:
+    def many(self, answers: Sequence[Answer], *, more: bool = False) -> None:
         """See `Settle`."""
-        self.port.settled(self, outcomes)
+        self.port.settled(self, answers, more)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ._outcome import Settled
-    from ._worker import Made, Worker
+    from ._worker import Answer, Made, Worker
 
 In = TypeVar("In")
 
@@ -61,7 +61,7 @@ async def _check_life(make_worker: Any, inputs: Sequence[Any]) -> None:
 async def _check_submit(make_worker: Any, inputs: Sequence[Any]) -> None:
     settled: list[list[Settled[Any, Any]]] = [[] for _ in inputs]
     done = anyio.Event()
-    settle = _Noting(settled, done)
+    settle = _Noting(inputs, settled, done)
 
     async with open_worker(make_worker, 10) as worker:
         if not hasattr(worker, "submit"):
@@ -80,7 +80,8 @@ async def _check_submit(make_worker: Any, inputs: Sequence[Any]) -> None:
 class _Noting(Settle):
     """A `Settle` that notes what was said."""
 
-    def __init__(self, settled: list[list[Settled[Any, Any]]], done: anyio.Event) -> None:
+    def __init__(self, inputs: Sequence[Any], settled: list[list[Settled[Any, Any]]], done: anyio.Event) -> None:
+        self._inputs = inputs
         self._settled = settled
         self._done = done
 
@@ -88,6 +89,11 @@ class _Noting(Settle):
         self._settled[i].append(outcome)
         if all(self._settled):
             self._done.set()
+
+    def many(self, answers: Sequence[Answer], /, *, more: bool = False) -> None:
+        for i, result, error in answers:
+            input = self._inputs[i]
+            self(i, Success(input, result) if error is None else Failure(input, error))
 
 
 def _assert_once(inputs: Sequence[Any], settled: list[list[Settled[Any, Any]]]) -> None:

@@ -19,7 +19,7 @@ Rules for editing this file:
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from ._alone import Alone, J, JobLike
 
@@ -36,14 +36,16 @@ class Supply(Protocol[J_co]):
     """A call that has jobs. `next` gives one, or None: then it must say `ready` again when it has more.
 
     `in_stock`: how many of them it has taken already. `poke`: there may be room, fetch what must be fetched.
-    `shortcut`: a function that does what `next` does, if that is simple and no job of it must run alone.
+    `is_simple`: whether `take_now` and `take_run` do what `next` does, and no job must run alone.
     """
 
     @property
     def in_stock(self) -> int: ...
     @property
-    def shortcut(self) -> Callable[[], J_co | None] | None: ...
+    def is_simple(self) -> bool: ...
     def next(self) -> J_co | None: ...
+    def take_now(self) -> J_co | None: ...
+    def take_run(self, size: int) -> tuple[int, list[Any]]: ...
     def poke(self) -> None: ...
 
 
@@ -62,10 +64,10 @@ class Demand(Generic[J]):
 
     def __init__(self, roster: Roster) -> None:
         self.roster = roster
-        self.shortcut: Callable[[], J | None] | None = None
-        """What `take` would do now, if it is simply to ask the only supply: then a seat may call this instead.
+        self.shortcut: Supply[J] | None = None
+        """The only supply, if `take` would simply ask it: then a seat may call its `take_now` or `take_run` instead.
 
-        It saves two calls per input. If it returns None, call `take` after all.
+        It saves two calls per input. If nothing comes, call `take` after all.
         """
         self._front: deque[J] = deque()  # taken, and waiting for a worker that starts or a seat that wakes
         self._ring: deque[Supply[J]] = deque()
@@ -160,8 +162,8 @@ class Demand(Generic[J]):
             if found is None:
                 return None
             job = found
-            if len(self._ring) == 1:
-                self.shortcut = self._ring[0].shortcut
+            if len(self._ring) == 1 and self._ring[0].is_simple:
+                self.shortcut = self._ring[0]
         if job.alone:
             self.shortcut = None
             self._alone.hold(job)

@@ -59,6 +59,17 @@ class Feed(Intake):
 
     # --- what became of a job
 
+    @property
+    def counts_only(self) -> bool:
+        """Whether nobody looks at results: then they may be told by `count`."""
+        return self.sink is None and not self._listeners
+
+    def count(self, results: int) -> None:
+        """So many inputs ended with results."""
+        self.succeeded += results
+        if self._heed:
+            self._look()
+
     def succeed(self, job: Job, result: Any, info: WorkerInfo, started: float, ended: float) -> None:
         """`execute` returned."""
         self.succeeded += 1

@@ -47,6 +47,7 @@ class Host:
         self._has_started = False
         self._has_active = False
         self._may_give_back: bool | None = None  # decided when it first does
+        self._retires = False
         self._life = anyio.CancelScope(shield=True)
         self._left = anyio.Event()
 
@@ -86,7 +87,7 @@ class Host:
         if not self.leaving:
             if self._has_active and not self.worker.active:
                 self.leave("inactive")
-            elif self.engine.wants_retired(self.info):
+            elif self._retires and self.engine.wants_retired(self.info):
                 self.leave("retired")
         return not self.leaving
 
@@ -160,7 +161,8 @@ class Host:
         self.release = getattr(worker, "release", None)
         self.not_started = getattr(worker, "not_started", None)
         self._has_active = hasattr(worker, "active")
-        self.is_plain = self.release is None and not self._has_active and options.retire is None
+        self._retires = options.retire is not None
+        self.is_plain = self.release is None and not self._has_active and not self._retires
         if hasattr(worker, "submit"):
             self.seats = [Port(self)]
         else:

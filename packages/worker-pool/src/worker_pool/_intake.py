@@ -91,10 +91,32 @@ class Intake(ABC):
             return None
         return job
 
+    def take_run(self, size: int) -> tuple[int, list[Any]]:
+        """Take up to `size` inputs as `take_now` does, without a job for each; return the number of the first."""
+        if self._may_pile_up and (size := min(size, self.window - self.outstanding)) <= 0:
+            self._heed = self._is_parked = True
+            return 0, []
+        first, pull = self.taken + 1, self._pull
+        inputs: list[Any] = []
+        error: Exception | None = None
+        try:
+            for _ in range(size):
+                inputs.append(pull())  # type: ignore[misc]
+        except Exception as raised:
+            error = raised
+        self.taken += len(inputs)
+        if error is not None:
+            self._nothing_came(error)
+        if self.is_dropped:  # the source itself has stopped this call
+            for i, item in enumerate(inputs):
+                self.withdrawn(Job(self, item, first + i))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+            return 0, []
+        return first, inputs
+
     @property
-    def shortcut(self) -> Callable[[], Job | None] | None:
+    def is_simple(self) -> bool:
         """See `Supply`."""
-        return None if self._is_special else self.take_now
+        return not self._is_special
 
     def _nothing_came(self, error: Exception) -> None:
         if isinstance(error, anyio.WouldBlock):

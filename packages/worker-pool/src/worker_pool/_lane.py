@@ -212,7 +212,7 @@ class Lane:
                 breath, block = breaths, (ended := perf_counter())
                 limit = block + LONGEST
             shortcut = demand.shortcut
-            following = take() if shortcut is None else (shortcut() or take())
+            following = take() if shortcut is None else (shortcut.take_now() or take())
             if following is None:
                 info.tasks += breaths - breath
                 info.run_time += ended - block

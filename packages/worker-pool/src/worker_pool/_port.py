@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -20,14 +20,15 @@ from anyio.lowlevel import checkpoint
 from ._batch import Batch
 from ._errors import TaskTimeout
 from ._events import log
-from ._outcome import Failure, NotStarted, Settled, Success
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
 
+    from ._feeds import Feed
     from ._host import Host
     from ._job import Job
     from ._lane import Verdict
+    from ._worker import Answer
 
 QUANTUM = 0.001  # seconds of work in one list: long beside a message (20 us), short beside what anybody notices
 BREATH = 64  # lists between two visits to the event loop, if the worker settles them before `submit` returns
@@ -39,6 +40,9 @@ class Port:
     def __init__(self, host: Host) -> None:
         worker, options = host.worker, host.engine.options
         self.host = host
+        self._demand = host.engine.demand
+        self._watchdog = host.engine.watchdog
+        self._limit = options.execute_timeout
         self.load: int = 0  # inputs that the worker has, without ...
         self._late = 0  # ... those that were given up, and still take its time
         self._submit = worker.submit
@@ -64,7 +68,7 @@ class Port:
 
     def wake(self) -> None:
         """See `Seat`."""
-        demand = self.host.engine.demand
+        demand = self._demand
         demand.woke()
         self._is_idle = False
         if self.load or self.host.is_fit():
@@ -74,21 +78,21 @@ class Port:
     def dismiss(self) -> None:
         """Take no more."""
         self._is_idle = False
-        self.host.engine.demand.unidle(self)
+        self._demand.unidle(self)
         self._more.set()
 
     def check(self, now: float) -> float:
         """See `Watched`."""
-        limit = self.host.engine.options.execute_timeout
-        if limit == math.inf or (self._late and not self._overlaps):
+        if self._limit == math.inf or (self._late and not self._overlaps):
             return math.inf  # in line behind one that was given up nobody's time runs
         for batch in tuple(self._batches):
-            due = (batch.at if self._overlaps else max(batch.at, self._last)) + limit
-            overdue = [job for job in batch.jobs if job is not None]
-            if due > now and overdue:
+            if 0 not in batch.over:
+                continue
+            due = (batch.at if self._overlaps else max(batch.at, self._last)) + self._limit
+            if due > now:
                 return due
-            for job in overdue if self._overlaps else overdue[:1]:
-                self._give_up(batch, job, self._time_out)
+            for i, job in tuple(batch.jobs()):
+                self._give_up(batch, i, job, self._time_out)
                 if not self._overlaps:
                     return math.inf
         return math.inf
@@ -96,17 +100,15 @@ class Port:
     def cut_where(self, is_unwanted: Any, verdict: Verdict) -> None:
         """Give up the jobs that are unwanted."""
         for batch in tuple(self._batches):
-            for job in batch.jobs:
-                if job is not None and is_unwanted(job):
-                    self._give_up(batch, job, verdict)
+            for i, job in tuple(batch.jobs()):
+                if is_unwanted(job):
+                    self._give_up(batch, i, job, verdict)
 
     def abandon(self) -> Iterator[tuple[Job, float]]:
         """Give up everything, because the worker is no more."""
         for batch in tuple(self._batches):
-            for i, job in enumerate(batch.jobs):
-                if job is not None:
-                    batch.jobs[i] = None
-                    yield job, max(batch.at, self._last)
+            for i, _ in batch.jobs():
+                yield batch.close(i), max(batch.at, self._last)
         self._batches.clear()
         self.load = 0
 
@@ -116,7 +118,7 @@ class Port:
         """Wait for the end of the worker; pump when `pump` had to let others run."""
         self.host.arrived(self)
         self.pump()
-        self.host.engine.demand.stir()
+        self._demand.stir()
         try:
             while not self.host.leaving:
                 await self._more.wait()
@@ -125,7 +127,7 @@ class Port:
                 self.pump()
             await self.host.left()
         finally:
-            self.host.engine.demand.part(self)
+            self._demand.part(self)
 
     # --- the flow
 
@@ -139,13 +141,13 @@ class Port:
                 size = self._wanted()
                 if size <= 0:
                     return
-                jobs = self._take(size)
-                if not jobs:
+                batch = self._take(size)
+                if batch is None:
                     self._is_idle, self._is_pumping = True, False
-                    self.host.engine.demand.idle(self)
+                    self._demand.idle(self)
                     self.host.lane_idle()
                     return
-                self._send(jobs)
+                self._send(batch)
             self._more.set()
         finally:
             self._is_pumping = False
@@ -162,73 +164,87 @@ class Port:
         behind = self.capacity - room <= self._target and self._target > 1  # at most one list waits behind another
         return self._target if behind and room >= self._target else 0
 
-    def _take(self, size: int) -> list[Job]:
-        demand = self.host.engine.demand
-        take = demand.take
+    def _take(self, size: int) -> Batch | None:
+        demand = self._demand
+        if (supply := demand.shortcut) is not None and not self.host.engine.events.listeners:
+            first, inputs = supply.take_run(size)
+            if inputs:
+                self.load += len(inputs)
+                return Batch(self, inputs, None, cast("Feed", supply), first)
         jobs: list[Job] = []
-        while len(jobs) < size:
-            shortcut = demand.shortcut
-            job = take() if shortcut is None else (shortcut() or take())
-            if job is None:
-                break
+        while len(jobs) < size and (job := demand.take()) is not None:
             self.load += 1
             jobs.append(job)
-        return jobs
+        return Batch(self, [job.input for job in jobs], jobs) if jobs else None
 
-    def _send(self, jobs: list[Job]) -> None:
+    def _send(self, batch: Batch) -> None:
         host = self.host
-        now = perf_counter()
-        batch = Batch(self, jobs, now)
+        engine = host.engine
+        batch.at = now = perf_counter()
         self._batches[batch] = None
-        listeners = host.engine.events.listeners
-        for job in jobs:
-            if job.since or listeners:
-                host.engine.task_starts(job, host.info, now)
-        host.engine.watchdog.expect(now + host.engine.options.execute_timeout)
+        if batch.feed is None:
+            for _, job in batch.jobs():
+                if job.since or engine.events.listeners:
+                    engine.task_starts(job, host.info, now)
+        self._watchdog.expect(now + self._limit)
         try:
-            self._submit([job.input for job in jobs], batch)
+            self._submit(batch.inputs.copy(), batch)
         except Exception as error:
             log.exception("submit of worker %r raised", host.info.id)
             host.leave("in doubt")
-            for i, job in enumerate(jobs):
-                batch(i, Failure(job.input, error))
+            self.settled(batch, [(i, None, error) for i, _ in batch.jobs()])
 
-    def settled(self, batch: Batch, outcomes: Iterable[tuple[int, Settled[Any, Any]]]) -> None:
-        """The worker has said what became of some jobs of a list."""
+    def settled(self, batch: Batch, answers: Sequence[Answer], more: bool = False) -> None:
+        """The worker has said what became of some inputs of a list."""
         now = perf_counter()
-        jobs, info = batch.jobs, self.host.info
-        started = batch.at if self._overlaps or batch.at > self._last else self._last
-        for i, outcome in outcomes:
-            job = jobs[i]
-            if job is None:
+        info, feed, over, overlaps = self.host.info, batch.feed, batch.over, self._overlaps
+        is_counted = feed is not None and feed.counts_only
+        started = batch.at if overlaps or batch.at > self._last else self._last
+        results = 0
+        for i, result, error in answers:
+            if over[i]:
                 self._settled_unasked(batch, i, now)
                 continue
-            jobs[i] = None
-            self.load -= 1
-            batch.left -= 1
-            self._last = now
-            if type(outcome) is NotStarted:
-                self._not_started(job, outcome.error, started, now)
+            if error is None and is_counted:
+                over[i] = 1
+                results += 1
                 continue
+            self._ended(batch, now)
             info.tasks += 1
             info.run_time += now - started
-            if type(outcome) is Success:
-                job.feed.succeed(job, outcome.result, info, started, now)
+            job = batch.close(i)
+            if error is None:
+                job.feed.succeed(job, result, info, started, now)
             else:
-                job.feed.fail(job, outcome.error, info, started, now)  # type: ignore[union-attr,arg-type]
-            if not self._overlaps:
+                job.feed.fail(job, error, info, started, now)
+            if not overlaps:
                 started = now  # of those that are known at once, the first took the time
-        if not batch.left:
-            self._list_has_ended(batch, now)
-        self._continue()
+        if results and feed is not None:
+            self._ended(batch, now, results)
+            info.tasks += results
+            info.run_time += (now - started) * (results if overlaps else 1)
+            feed.count(results)
+        self._proceed(batch, now, more)
 
-    def _not_started(self, job: Job, error: Exception | None, started: float, now: float) -> None:
-        if error is not None:
-            self.host.give_back(job, error, started, now)
-            return
-        if not self._overlaps:
-            self._target = 1  # it is slower than was measured: this one is not to come back to wait here
-        self.host.engine.put_back(job)
+    def not_started(self, batch: Batch, i: int, error: Exception | None) -> None:
+        """The worker gives an input back; `error`: because it has come to its end."""
+        now = perf_counter()
+        if batch.over[i]:
+            self._settled_unasked(batch, i, now)
+        elif error is not None:
+            self._ended(batch, now)
+            self.host.give_back(batch.close(i), error, batch.at, now)
+        else:
+            self._ended(batch, now)
+            if not self._overlaps:
+                self._target = 1  # it is slower than was measured: this one is not to come back to wait here
+            self.host.engine.put_back(batch.close(i))
+        self._proceed(batch, now)
+
+    def _ended(self, batch: Batch, now: float, count: int = 1) -> None:
+        self._last = now
+        self.load -= count
+        batch.left -= count
 
     def _settled_unasked(self, batch: Batch, i: int, now: float) -> None:
         """The worker has settled a job that the pool had given up, or one for the second time."""
@@ -238,36 +254,36 @@ class Port:
             batch.left -= 1
             self._late -= 1
             self._last = now
-            self.host.engine.watchdog.expect(now + self.host.engine.options.execute_timeout)
+            self._watchdog.expect(now + self._limit)
 
-    def _list_has_ended(self, batch: Batch, now: float) -> None:
-        if batch in self._batches:
+    def _proceed(self, batch: Batch, now: float, more: bool = False) -> None:
+        if not batch.left and batch in self._batches:
             del self._batches[batch]
-            self._measure((now - max(batch.at, self._list_ended)) / len(batch.jobs))
-            self._list_ended = now
-
-    def _continue(self) -> None:
+            if not self._overlaps:
+                self._measure((now - max(batch.at, self._list_ended)) / len(batch.inputs))
+                self._list_ended = now
+        if more:
+            return
         host = self.host
         if host.leaving:
             host.leave("in doubt")  # it may have been the last one that was waited for
         elif host.is_plain or host.is_fit():
             if not self._is_idle:
                 self.pump()
-            elif host.engine.demand.has_held:
-                host.engine.demand.stir()
+            elif self._demand.has_held:
+                self._demand.stir()
 
     def _measure(self, seconds: float) -> None:
         """Learn the pace, and set the length of lists by it: at once down, and up by steps."""
-        if self._overlaps or self._longest == 1:
+        if self._longest == 1:
             return
         self._pace = max(seconds, (min(self._pace, 1.0) + seconds) / 2, 1e-7)
         longest = min(self._longest, self.capacity // 2)  # so that there is room for two
         self._target = max(1, min(longest, self._target * 2, int(QUANTUM / self._pace)))
 
-    def _give_up(self, batch: Batch, job: Job, verdict: Verdict) -> None:
+    def _give_up(self, batch: Batch, i: int, job: Job, verdict: Verdict) -> None:
         """End a job that the worker has not settled. The worker is in doubt then, unless it says otherwise."""
-        i = batch.jobs.index(job)
-        batch.jobs[i] = None
+        batch.close(i)
         batch.late = {i, *(batch.late or ())}
         self.load -= 1
         self._late += 1
@@ -275,8 +291,8 @@ class Port:
         verdict(job, self.host.info, since, perf_counter())
         if not self.host.survives_cancel:
             self.host.leave("in doubt", now=not self._overlaps)
-        elif self.host.engine.demand.has_held:
-            self.host.engine.demand.stir()  # nobody waits for this one any more: what is held may run
+        elif self._demand.has_held:
+            self._demand.stir()  # nobody waits for this one any more: what is held may run
 
     def _time_out(self, job: Job, info: Any, started: float, ended: float) -> None:
-        job.feed.fail(job, TaskTimeout(self.host.engine.options.execute_timeout), info, started, ended)
+        job.feed.fail(job, TaskTimeout(self._limit), info, started, ended)

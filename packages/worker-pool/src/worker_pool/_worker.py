@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar, cast
 
@@ -35,20 +35,25 @@ In_contra = TypeVar("In_contra", contravariant=True)
 Out_co = TypeVar("Out_co", covariant=True)
 
 
+Answer: TypeAlias = tuple[int, Any, Exception | None]
+"""What became of `inputs[i]`: `(i, result, None)`, or `(i, None, error)`."""
+
+
 class Settle(Protocol):
     """Tells the pool what became of inputs: `settle(i, outcome)` for `inputs[i]`, once for each, in any order.
 
-    Synchronous. The pool may call `submit` again before it returns, with what comes next. A subclass needs `__call__`
-    alone.
+    Synchronous. The pool may call `submit` again before it returns, with what comes next.
     """
 
     def __call__(self, i: int, outcome: Settled[Any, Any], /) -> None:
         """Settle one input."""
 
-    def many(self, outcomes: Iterable[tuple[int, Settled[Any, Any]]], /) -> None:
-        """Settle those that are known at the same moment: the pool looks for what comes next once, not for each."""
-        for i, outcome in outcomes:
-            self(i, outcome)
+    def many(self, answers: Sequence[Answer], /, *, more: bool = False) -> None:
+        """Settle those that are known at the same moment, at a fraction of the cost.
+
+        `more`: what became of inputs of another list follows at once. The pool hands out what comes next after the
+        last, as one list, and not after each.
+        """
 
 
 class Worker(Protocol[In_contra, Out_co]):
@@ -64,7 +69,8 @@ class SubmitWorker(Worker[In, Out_co], Protocol[In, Out_co]):
 
     `submit(inputs, settle)` takes a list of at least one input and returns at once. Later, or before it returns,
     the worker calls `settle(i, outcome)` once for each, with `Success`, `Failure` or `NotStarted`, or `settle.many`
-    for several at once. That may be in a callback of the event loop; within it the pool may call `submit` again.
+    for several results and errors at once. That may be in a callback of the event loop; within it the pool may call
+    `submit` again.
 
     What the pool reads, all of it optional:
 

@@ -15,7 +15,7 @@ from worker_ipc.codecs import Codec, JsonLines, Pickled
 
 from . import _journal
 from ._errors import FunctionError, WorkerDied
-from ._function_calls import FunctionCalls
+from ._function_calls import FunctionCalls, joins
 from ._in_process import InProcessWorker
 from ._withdrawal import withdrawing
 from ._worker import SpawnedWorker, logger
@@ -126,6 +126,8 @@ class function_worker(Generic[InputT, ResultT]):  # noqa: N801 - it reads as the
             greeting: Any = await stream.receive()
         except ChannelClosed as closed:
             raise WorkerDied.from_closed(name, "init", closed) from closed
+        if joins(codec):
+            [greeting] = greeting
         if "failed" in greeting:
             raise FunctionError(**greeting["failed"])
         journal = _journal.Journal(memory) if memory is not None and greeting["ready"] else None

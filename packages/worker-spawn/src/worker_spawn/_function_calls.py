@@ -5,27 +5,31 @@ from __future__ import annotations
 import logging
 import sys
 from collections import deque
-from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import anyio
 
-from worker_ipc import ChannelClosed, ChildStream, ProtocolError
-from worker_pool import Failure, NotStarted, Settle, Success
+from worker_ipc import ChannelClosed, ChildStream, EncodeError, ProtocolError
+from worker_ipc.codecs import Pickled
+from worker_pool import NotStarted, Settle
 
 from ._errors import FunctionError, WorkerDied
 from ._journal import BEGUN, FROM, TO, Journal
-from ._settling import Telling, sent
+from ._settling import Telling, settle_unsent
 from ._worker import SpawnedWorker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from worker_ipc.codecs import Codec
-    from worker_pool import Settled
 
 InputT = TypeVar("InputT")
 ResultT = TypeVar("ResultT")
+
+
+def joins(codec: Codec[Any]) -> bool:
+    """Tell whether a message of the child is an array of replies, and not one of them."""
+    return not isinstance(codec, Pickled)
 
 
 class Calls(Generic[InputT]):
@@ -37,7 +41,7 @@ class Calls(Generic[InputT]):
         self.inputs = inputs
         self.settle = settle
         self.answered = 0
-        self.known: list[tuple[int, Settled[InputT, Any]]] = []  # ... and not settled yet
+        self.known: list[tuple[int, Any, Exception | None]] = []  # ... and not settled yet
 
 
 class FunctionCalls(SpawnedWorker[InputT, ResultT]):
@@ -48,6 +52,7 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
 
     def __init__(self, name: str, stream: ChildStream[Any], codec: Codec[Any], journal: Journal | None) -> None:
         super().__init__(name, stream)
+        self._joins = joins(codec)
         self._stream = stream
         self._codec = codec
         self._journal = journal
@@ -73,7 +78,7 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
             outcomes.append(outcome)
             done.set()
 
-        self.submit([input], Telling(tell))
+        self.submit([input], Telling(input, tell))
         try:
             await done.wait()
         except BaseException:
@@ -87,7 +92,10 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
 
     def submit(self, inputs: Sequence[InputT], settle: Settle) -> None:
         """Send `inputs` as one message. One that can't be encoded fails alone."""
-        if not sent(partial(self._stream.post, inputs), inputs, settle, self):
+        try:
+            self._stream.post(inputs)
+        except (EncodeError, ChannelClosed) as error:
+            settle_unsent(error, inputs, settle, self)
             return
         self._lists.append(Calls(inputs, settle))
         self._sent += len(inputs)
@@ -96,15 +104,12 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
 
     # --- the stream calls these
 
-    def received(self, replies: Sequence[Any]) -> None:
+    def received(self, messages: Sequence[Any]) -> None:
         """Settle what the child has answered."""
-        for reply in replies:
-            if reply.__class__ is dict and "log" in reply:
-                self._log(*reply["log"])
-            elif self._fetched:
-                self._fetched -= 1
-            else:
-                self._answer(reply)
+        for replies in messages if self._joins else (messages,):
+            if not self._take_results(replies):
+                for reply in replies:
+                    self._take(reply)
         self._settle()
 
     def closed(self, error: ChannelClosed) -> None:
@@ -112,15 +117,17 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
         self._fetch()
         begun = self._answered + 1 if self._journal is None else self._journal.words[BEGUN]
         told, spared = self.doubted(error, "execute"), self.doubted(error, "execute", not_started=True)
+        untouched: list[tuple[Calls[InputT], int]] = []
         while self._lists:
             calls = self._lists.popleft()
             for index in range(calls.answered, len(calls.inputs)):
                 self._answered += 1
                 if self._answered <= begun:
-                    self._know(calls, index, Failure(calls.inputs[index], told))
+                    self._know(calls, index, None, told)
                 elif self._answered not in self._withdrawn:
-                    self._know(calls, index, NotStarted(calls.inputs[index], spared))
+                    untouched.append((calls, index))
         self._settle()
+        _give_back(untouched, spared)
 
     def fetch(self) -> None:
         """Settle what a child that seems stuck has finished but not written: the channel brings it once more, later."""
@@ -129,6 +136,35 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
 
     # --- the account
 
+    def _take_results(self, replies: Sequence[Any]) -> bool:
+        """Take replies to the first list that are all results, as they mostly are. False: look at them one by one."""
+        if self._fetched or not self._lists:
+            return False
+        calls = self._lists[0]
+        end = calls.answered + len(replies)
+        if end > len(calls.inputs):
+            return False
+        try:
+            answers = [(index, result, None) for index, (result,) in enumerate(replies, calls.answered)]
+        except (TypeError, ValueError):
+            return False
+        self._answered += len(answers)
+        calls.answered = end
+        if end == len(calls.inputs):
+            self._lists.popleft()
+        if not calls.known:
+            self._known.append(calls)
+        calls.known += answers
+        return True
+
+    def _take(self, reply: Any) -> None:
+        if reply.__class__ is dict and "logger" in reply:
+            self._log(reply["logger"], reply["level"], reply["text"])
+        elif self._fetched:
+            self._fetched -= 1
+        else:
+            self._answer(reply)
+
     def _answer(self, reply: Any) -> None:
         calls = self._lists[0]
         index = calls.answered
@@ -136,18 +172,17 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
         if calls.answered == len(calls.inputs):
             self._lists.popleft()
         self._answered += 1
-        input = calls.inputs[index]
         if reply.__class__ is dict:
-            self._know(calls, index, Failure(input, FunctionError(**reply)))
+            self._know(calls, index, None, FunctionError(**reply))
         elif reply:
-            self._know(calls, index, Success(input, reply[0]))
+            self._know(calls, index, reply[0])
         elif self._answered not in self._withdrawn:
-            self._know(calls, index, NotStarted(input))
+            calls.settle(index, NotStarted(calls.inputs[index]))
 
-    def _know(self, calls: Calls[InputT], index: int, outcome: Settled[InputT, Any]) -> None:
+    def _know(self, calls: Calls[InputT], index: int, result: Any, error: Exception | None = None) -> None:
         if not calls.known:
             self._known.append(calls)
-        calls.known.append((index, outcome))
+        calls.known.append((index, result, error))
 
     def _settle(self) -> None:
         """Settle all that is known."""
@@ -155,7 +190,7 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
             lists, self._known = self._known, []
             for calls in lists:
                 known, calls.known = calls.known, []
-                calls.settle.many(known)
+                calls.settle.many(known, more=calls is not lists[-1])
 
     def _fetch(self) -> int:
         """Settle the replies that wait in the journal; return how many that were."""
@@ -213,8 +248,12 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
                 number += 1
                 if number in self._withdrawn:
                     untouched.append((calls, index))
-        for calls, index in untouched:
-            calls.settle(index, NotStarted(calls.inputs[index]))
+        _give_back(untouched)
+
+
+def _give_back(untouched: list[tuple[Calls[InputT], int]], error: Exception | None = None) -> None:
+    for calls, index in reversed(untouched):  # each goes to the front
+        calls.settle(index, NotStarted(calls.inputs[index], error))
 
 
 def printable(text: str) -> str:

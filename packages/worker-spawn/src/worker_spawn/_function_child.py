@@ -9,9 +9,10 @@ It is a leaf: it needs `os`, `sys`, a codec and the journal, and nothing else un
                        {"type", "message", "traceback"}    what it raised, as text
                        []                withdrawn before it began
                        and at any time
-                       {"log": [logger, level, text]}
+                       {"logger", "level", "text"}         what was logged
 
-Replies to one list of inputs travel together, unless a result was held for longer than `HOLD`.
+Replies to one list of inputs travel together, unless a result was held for longer than `HOLD`: as one message, an
+array of them, in JSON; one after another in pickles.
 """
 
 from __future__ import annotations
@@ -34,10 +35,13 @@ TEXT = 16 * 1024  # characters of an error's message or traceback: more is noise
 class Replies:
     """What has been finished: held in the journal, written to the channel when a list of inputs is done."""
 
-    def __init__(self, fd: int, codec: Codec[Any], journal: Journal | None) -> None:
+    def __init__(self, fd: int, codec: Codec[Any], journal: Journal | None, *, joins: bool) -> None:
         self._fd = fd
         self._encode = codec.encode
-        self._journal = journal
+        self._buffer = memoryview(b"") if journal is None else journal.buffer
+        self._words: Any = [0] * 8 if journal is None else journal.words
+        self._room = len(self._buffer)
+        self._joins = joins  # a message is one line: then many are put together, into a line that is an array
         self._held = 0  # bytes in the journal's buffer
         self._replies = 0  # among them
         self._written = 0  # replies that the channel has been given
@@ -45,36 +49,35 @@ class Replies:
     def add(self, message: object, count: int = 1) -> None:
         """Hold one message; write it through if it is large, or if a death could not be survived by it."""
         data = self._encode(message)
-        journal = self._journal
-        if journal is None or type(data) is not bytes or len(data) > len(journal.buffer):
-            self.flush()
-            self._write(data)
-            self._wrote(count)
-            return
         end = self._held + len(data)
-        if end > len(journal.buffer):
+        if end > self._room or not isinstance(data, bytes):
             self.flush()
             end = len(data)
-        journal.buffer[self._held : end] = data
-        journal.words[2] = self._held = end
+            if end > self._room or not isinstance(data, bytes):
+                self._write(data)
+                self._wrote(count)
+                return
+        self._buffer[self._held : end] = data
+        self._words[2] = self._held = end
         self._replies += count
 
     def flush(self) -> None:
         """Write what is held. HELD falls before WRITTEN rises: a death in between repeats nothing."""
-        if self._held and self._journal is not None:
-            self._write(self._journal.buffer[: self._held])
-            self._journal.words[2] = self._held = 0
+        if self._held:
+            self._write(bytes(self._buffer[: self._held]))
+            self._words[2] = self._held = 0
             self._wrote(self._replies)
             self._replies = 0
 
     def _wrote(self, count: int) -> None:
         self._written += count
-        if self._journal is not None:
-            self._journal.words[1] = self._written
+        self._words[1] = self._written
 
-    def _write(self, data: bytes | memoryview | Sequence[bytes | bytearray | memoryview]) -> None:
+    def _write(self, data: bytes | Sequence[bytes | bytearray | memoryview]) -> None:
+        if self._joins and isinstance(data, bytes):  # a newline is never inside of a line of JSON
+            data = b"[" + data[:-1].replace(b"\n", b",") + b"]\n"
         # Blocking is right here: the parent's reader never waits for its writer.
-        for piece in (data,) if isinstance(data, (bytes, memoryview)) else data:
+        for piece in (data,) if isinstance(data, bytes) else data:
             view = memoryview(piece).cast("B")
             try:
                 while view:
@@ -96,20 +99,20 @@ def serve(fd: int, codec: Codec[Any], call: Callable[[Any], Any], replies: Repli
     from time import monotonic
 
     decoder = codec.decoder(sys.maxsize)  # the parent is trusted: it may end us anyway
-    begun = 0
+    add, begun = replies.add, 0
     while data := read(fd):
         for inputs in decoder.feed(data):
             since = monotonic()
             for value in inputs:
                 begun += 1
                 words[0] = begun  # before the range is looked at: the parent sets the range, then looks at this
-                if words[3] < begun <= words[4]:
-                    replies.add([])
+                if words[4] >= begun > words[3]:
+                    add([])
                     continue
                 try:
-                    replies.add([call(value)])
+                    add([call(value)])
                 except BaseException as error:  # SystemExit too: a function does not end its worker by accident
-                    replies.add(describe(error))
+                    add(describe(error))
                 if monotonic() - since > HOLD:
                     replies.flush()
                     since = monotonic()
@@ -193,7 +196,7 @@ def main() -> None:
     from worker_spawn import _journal, _logs
 
     journal = _journal.attach(environ.pop("WORKER_SPAWN_JOURNAL", ""))
-    if environ.pop("WORKER_SPAWN_CODEC") == "pickle":
+    if pickles := environ.pop("WORKER_SPAWN_CODEC") == "pickle":
         from worker_ipc.codecs import Pickled
 
         codec: Codec[Any] = Pickled()
@@ -201,7 +204,7 @@ def main() -> None:
         from worker_ipc.codecs import JsonLines
 
         codec = JsonLines()
-    replies = Replies(fd, codec, journal)
+    replies = Replies(fd, codec, journal, joins=not pickles)
     _logs.label_output(f"{target.partition(':')[2]}-{os.getpid()}")
     try:
         plain = Plain()

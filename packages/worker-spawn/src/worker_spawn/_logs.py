@@ -28,7 +28,7 @@ def forward_records(replies: Replies, level: int) -> None:
         def emit(self, record: logging.LogRecord) -> None:
             try:
                 text = self.format(record).encode("utf-8", "backslashreplace").decode()[:16384]
-                replies.add({"log": [record.name, record.levelno, text]}, count=0)
+                replies.add({"logger": record.name, "level": record.levelno, "text": text}, count=0)
             except Exception:
                 self.handleError(record)
 

@@ -6,15 +6,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from worker_ipc import ChannelClosed, EncodeError, ParentChannel, RemoteError
-from worker_pool import Failure, NotStarted, Success
+from worker_pool import NotStarted
 
-from ._settling import sent
+from ._settling import settle_unsent
 from ._worker import SpawnedWorker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from worker_pool import Settle, Settled
+    from worker_pool import Settle
 
 InputT = TypeVar("InputT")
 ResultT = TypeVar("ResultT")
@@ -54,23 +54,34 @@ class RequestWorker(SpawnedWorker[InputT, ResultT]):
         """Send a request for each input; `settle` is called from where the replies are read."""
         channel, params = self._channel, [(input,) for input in inputs]
         answered = partial(self._answered, inputs, settle, channel.sent)
-        sent(partial(channel.request_many_nowait, self._method, params, answered), inputs, settle, self)
+        try:
+            channel.request_many_nowait(self._method, params, answered)
+        except (EncodeError, ChannelClosed) as error:
+            settle_unsent(error, inputs, settle, self)
 
     def _answered(
         self,
         inputs: Sequence[InputT],
         settle: Settle,
         sent_before: int,
-        answers: list[tuple[int, Any, RemoteError | ChannelClosed | None]],
+        answers: Sequence[tuple[int, Any, RemoteError | ChannelClosed | None]],
+        more: bool,
     ) -> None:
-        outcomes: list[tuple[int, Settled[InputT, Any]]] = []
+        if self._channel.active:
+            settle.many(answers, more=more)
+            return
+        known: list[tuple[int, Any, Exception | None]] = []
+        untouched: list[tuple[int, Exception]] = []
         for index, result, error in answers:
-            input = inputs[index]
-            if error is None:
-                outcomes.append((index, Success(input, result)))
-            elif isinstance(error, RemoteError):
-                outcomes.append((index, Failure(input, error)))
+            if not isinstance(error, ChannelClosed):
+                known.append((index, result, error))
+                continue
+            told = self.doubted(error, "execute", sent=self._channel.sent - sent_before - index)
+            if self.not_started(told):
+                untouched.append((index, told))
             else:
-                told = self.doubted(error, "execute", sent=self._channel.sent - sent_before - index)
-                outcomes.append((index, NotStarted(input, told) if self.not_started(told) else Failure(input, told)))
-        settle.many(outcomes)
+                known.append((index, None, told))
+        if known:
+            settle.many(known, more=more)
+        for index, died in reversed(untouched):  # each goes to the front
+            settle(index, NotStarted(inputs[index], died))

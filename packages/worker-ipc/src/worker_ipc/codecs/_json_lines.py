@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .._errors import ProtocolError
-from ._json import decode, decode_all, encoder, has_long_number
+from ._json import decode, decode_lines, encoder, has_long_number
 from ._lines import LineBuffer
 
 TYPE_CHECKING = False
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ._json import Interop
 
 _BLANK = b" \t\r"
+_NEWLINE = 0x0A
 
 
 class JsonLines:
@@ -47,23 +48,17 @@ class JsonLines:
         return JsonLinesDecoder(max_message)
 
 
-class JsonLinesDecoder:
+class JsonLinesDecoder(LineBuffer):
     """Lines in any chunking to JSON values: the receiving half of `JsonLines`."""
-
-    def __init__(self, max_message: int) -> None:
-        self._lines = LineBuffer(max_message)
-
-    @property
-    def pending(self) -> int:
-        """Bytes of a line whose newline has not come yet."""
-        return self._lines.pending
 
     def feed(self, data: Buffer, /) -> list[Any]:
         """Take the next bytes; return the messages that are whole now, in order."""
-        block = self._lines.block(data)
-        messages = _decode_block(block) if block else []
-        if self._lines.too_large:
-            error = self._lines.refuse()
+        if data and not self.pending and data[-1] == _NEWLINE and len(data) <= self.max_line:
+            return _decode(bytes(data))  # the usual case: whole lines, as they were written
+        block = self.block(data)
+        messages = _decode(block) if block else []
+        if self.too_large:
+            error = self.refuse()
             error.received = tuple(messages)
             raise error
         return messages
@@ -73,16 +68,14 @@ class JsonLinesDecoder:
         return []
 
 
-def _decode_block(block: bytes) -> list[Any]:
-    documents = block.split(b"\n")
-    documents.pop()  # what follows the last newline: nothing
+def _decode(block: bytes) -> list[Any]:
     if not has_long_number(block):
         try:
-            return decode_all(documents)
+            return decode_lines(block)
         except ValueError:
             pass  # a blank line, or one that needs care: find out which
     messages: list[Any] = []
-    for document in documents:
+    for document in block.split(b"\n"):
         if document.strip(_BLANK):
             try:
                 messages.append(decode(document))

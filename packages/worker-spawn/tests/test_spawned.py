@@ -2,6 +2,7 @@
 
 import signal
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -171,15 +172,17 @@ async def test_a_request_that_kills_is_worker_died() -> None:
         assert await pool.execute("nothing") is None
 
 
-async def test_hooks_are_awaited_with_the_channel() -> None:
+@pytest.mark.parametrize("execute", [ask, "double"], ids=["conversation", "request"])
+async def test_hooks_are_awaited_with_the_channel(execute: Any) -> None:
     heard = []
 
     async def note(channel):
         heard.append(channel.pid)
 
-    async with WorkPool(lambda: talker(release=note, destroy=note), max_size=1) as pool:
+    async with WorkPool(lambda: talker(execute=execute, release=note, destroy=note), max_size=1) as pool:
         await pool.execute("a")
-    assert len(heard) == 2
+        await pool.execute("b")
+    assert len(heard) == 3
 
 
 async def test_a_typo_in_an_option_is_an_error_at_once() -> None:

@@ -1,4 +1,4 @@
-"""A worker whose every execute is one request: callback to callback, with no task and no future per input."""
+"""A worker whose every execute is one request, also callback to callback: with no task and no future per input."""
 
 from __future__ import annotations
 
@@ -22,8 +22,6 @@ ResultT = TypeVar("ResultT")
 
 class RequestWorker(SpawnedWorker[InputT, ResultT]):
     """Requests one method of the child for each input. Replies are matched by id, so many may be in flight."""
-
-    overlaps = True
 
     def __init__(self, name: str, channel: ParentChannel, method: str) -> None:
         super().__init__(name, channel)
@@ -49,6 +47,12 @@ class RequestWorker(SpawnedWorker[InputT, ResultT]):
                 raise
             raise told from error
         return result
+
+
+class ManyRequests(RequestWorker[InputT, ResultT]):
+    """The same, callback to callback: a pool hands over many, and there is no moment between two for a `release`."""
+
+    overlaps = True
 
     def submit(self, inputs: Sequence[InputT], settle: Settle) -> None:
         """Send a request for each input; `settle` is called from where the replies are read."""

@@ -123,10 +123,18 @@ class Host:
             with self._life:
                 self._move_deadline(self.engine.options.init_timeout)
                 await self._live()
-        except Exception as exc:
+        except BaseException as exc:
             error = exc
-        except anyio.get_cancelled_exc_class() as exc:  # nobody's scope: `execute` was cancelled from within
-            error = exc
+        # A cancellation from within is nobody's: `execute` made it itself. Ctrl-C may be raised in any task.
+        if error is None or isinstance(error, (Exception, anyio.get_cancelled_exc_class())):
+            self._account_for_end(error)
+        else:
+            self.engine.interrupted()
+            self._account_for_end(error)
+            raise error
+
+    def _account_for_end(self, error: BaseException | None) -> None:
+        """Let the pool know: it waits for this."""
         if not self._has_started:
             if error is None:
                 error = StartTimeout(self.engine.options.init_timeout)

@@ -20,6 +20,10 @@ def nap(seconds):
     return seconds
 
 
+def never():
+    time.sleep(600)
+
+
 def pid(_=None):
     return os.getpid()
 

@@ -159,6 +159,19 @@ async def test_an_error_named_by_keep_after_leaves_no_doubt() -> None:
         assert not worker.active
 
 
+@pytest.mark.fault(44)
+async def test_conversations_that_would_overlap_are_refused_and_never_mixed_up() -> None:
+    async with WorkPool(talker, max_size=1, concurrency=3) as pool, pool.stream(map(str, range(30))) as outcomes:
+        ended = [outcome async for outcome in outcomes]
+    results = {outcome.input: outcome.result for outcome in ended if isinstance(outcome, Success)}
+    assert results
+    assert results == {text: text * 2 for text in results}
+    for outcome in ended:
+        if isinstance(outcome, Failure):
+            with pytest.raises(RuntimeError, match="one at a time: make the pool with concurrency=1"):
+                outcome.unwrap()
+
+
 async def test_requests_overlap_and_each_gets_its_own_reply() -> None:
     async with WorkPool(lambda: talker(execute="double"), max_size=2, concurrency=8) as pool:
         async with pool.stream(range(500), ordered=True) as outcomes:

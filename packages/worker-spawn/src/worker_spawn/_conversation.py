@@ -42,6 +42,7 @@ class ConversationWorker(SpawnedWorker[InputT, ResultT]):
         super().__init__(name, channel)
         self._channel = channel
         self._talk = talk
+        self._talking = False
         self._keep_after: tuple[type[Exception], ...] = (RemoteError, *keep_after)
 
     async def execute(self, input: InputT) -> ResultT:
@@ -52,9 +53,17 @@ class ConversationWorker(SpawnedWorker[InputT, ResultT]):
 
         Any end but a result leaves the worker in doubt, except an error of `keep_after`, a `RemoteError` (the peer has
         answered and is at rest), and an `EncodeError` before anything was sent.
+
+        RuntimeError if one is under way: they would take each other's answers.
         """
+        if self._talking:
+            raise RuntimeError(
+                f"{self.id} holds a conversation, and can hold one at a time: make the pool with concurrency=1, "
+                'or have the child answer requests, with execute="method"'
+            )
         channel = self._channel
         sent, was_active = channel.sent, channel.active
+        self._talking = True
         try:
             with channel.conversation():
                 return await self._talk(channel, input)
@@ -65,3 +74,5 @@ class ConversationWorker(SpawnedWorker[InputT, ResultT]):
             if told is error:
                 raise
             raise told from error
+        finally:
+            self._talking = False

@@ -15,6 +15,7 @@ from stacks import CONVERSATION, FUNCTION, REQUEST, STACKS, make
 from worker_ipc import EncodeError, RemoteError
 from worker_pool import Failure, Retry, Success, TaskTimeout, WorkPool
 from worker_spawn import FunctionError, WorkerDied
+from worker_testkit import kill_unseen
 
 pytestmark = pytest.mark.anyio
 
@@ -269,20 +270,14 @@ async def test_a_cancelled_task_never_answers_somebody_else(stack: str) -> None:
 @pytest.mark.fault(38)
 @every_stack
 async def test_an_idle_worker_that_was_killed_is_handed_to_nobody(stack: str) -> None:
-    import os
-
     async with pool_of(stack) as pool:
-        for pause in (0.0, 0.1) * 2:
+        for is_noticed in (False, True) * 3:
             victim = await pool.execute(["pid", None])
-            os.kill(victim, signal.SIGKILL)
-            await anyio.sleep(pause)
-            error = None
-            try:
-                assert await pool.execute(["pid", None]) != victim
-            except WorkerDied as caught:
-                error = caught
-            # Only in the race, and only where it can't be known that not a byte was read, may the input be lost.
-            assert error is None or (pause == 0 and stack != FUNCTION)
+            kill_unseen(victim)
+            if is_noticed:
+                await anyio.wait_all_tasks_blocked()
+            assert await pool.execute(["pid", None]) != victim
+        assert pool.statistics().retried == 0
 
 
 @pytest.mark.fault(52)

@@ -5,11 +5,12 @@ import os
 import sys
 
 import anyio
+import anyio.lowlevel
 import pytest
 from anyio import wait_all_tasks_blocked
 
 from worker_ipc import ChannelClosed, MessageTooLarge, Overrun, ProtocolError, open_child
-from worker_testkit import answer, evil, exit_with, kill_self, pause, read, serve, step, write
+from worker_testkit import answer, evil, exit_with, kill_self, kill_unseen, pause, read, serve, step, write
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_leaks")]
 
@@ -217,6 +218,48 @@ async def test_a_child_that_dies_in_the_middle_of_a_large_message_ends_the_send(
         with anyio.fail_after(10), pytest.raises(ChannelClosed, match="SIGKILL"):
             while True:
                 await channel.send("x", {"data": "y" * 5_000_000})
+
+
+@pytest.mark.stress
+@pytest.mark.fault(26)
+async def test_the_end_tells_how_many_of_the_last_messages_nobody_read():
+    async with open_child(evil(serve())) as channel:
+        for _ in range(2):
+            assert await channel.request("anything") == "honest"
+        end = channel.listen_once("never sent")
+        kill_unseen(channel.pid)
+        channel.send_nowait("x")
+        channel.request_many_nowait("x", [None] * 5, lambda answers, more: None)
+        with anyio.fail_after(5), pytest.raises(ChannelClosed, match="SIGKILL") as closed:
+            await end
+        assert closed.value.unread == 6
+
+
+@pytest.mark.fault(26)
+async def test_of_what_was_left_in_the_socket_only_the_last_message_is_certain():
+    async with open_child(evil(write(READY), pause())) as channel:
+        await channel.listen_once("ready")
+        end = channel.listen_once("never sent")
+        for _ in range(3):
+            await channel.send("x")
+        while channel.statistics().unsent_bytes:
+            await anyio.lowlevel.checkpoint()
+        kill_unseen(channel.pid)
+        with anyio.fail_after(5), pytest.raises(ChannelClosed, match="SIGKILL") as closed:
+            await end
+        assert closed.value.unread == 1
+
+
+@pytest.mark.fault(26)
+async def test_what_was_read_is_not_called_unread():
+    async with open_child(evil(write(READY), read(3), kill_self())) as channel:
+        await channel.listen_once("ready")
+        end = channel.listen_once("never sent")
+        for _ in range(3):
+            await channel.send("x")
+        with anyio.fail_after(5), pytest.raises(ChannelClosed, match="SIGKILL") as closed:
+            await end
+        assert closed.value.unread == 0
 
 
 SHUT = """

@@ -1,5 +1,7 @@
 """Programs as streams of messages: what they speak on stdin and stdout, or on the channel."""
 
+import os
+import signal
 import sys
 
 import anyio
@@ -8,13 +10,18 @@ import pytest
 
 from worker_ipc import ChannelClosed, EncodeError, ProtocolError, WouldBlock, open_stream
 from worker_ipc.codecs import ContentLength, JsonLines, Pickled, TextLines
-from worker_testkit import evil, pause, read, step, write
+from worker_testkit import evil, kill_unseen, pause, read, step, write
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_leaks")]
 
 
 def python(code):
     return [sys.executable, "-c", code]
+
+
+def end_orphan(pid):
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
 
 
 async def test_a_program_that_speaks_lines():
@@ -103,12 +110,59 @@ async def test_a_program_that_breaks_the_rules_is_ended():
 
 
 async def test_a_program_may_close_its_input_and_go_on_writing():
-    code = "import os, time; os.close(0); print('closed', flush=True); time.sleep(0.2); print('still here', flush=True)"
+    code = "import os, time; os.close(0); print('closed', flush=True); time.sleep(1); print('still here', flush=True)"
     async with open_stream(python(code)) as stream:
         assert await stream.receive() == "closed"
         with pytest.raises(ChannelClosed, match="does not read its input"):
             await stream.send("x")
         assert await stream.receive() == "still here"
+
+
+@pytest.mark.stress
+@pytest.mark.fault(26)
+@pytest.mark.parametrize("over", ["stdio", "channel"])
+@pytest.mark.parametrize("is_sent_first", [True, False])
+async def test_sending_to_a_dead_program_raises_its_end_and_tells_that_nobody_read_it(over, is_sent_first):
+    async with open_stream(evil(pause()), over=over) as stream:
+        if is_sent_first:
+            stream.send_nowait("in the pipe when it dies")
+            await anyio.lowlevel.checkpoint()  # the writer gathers until the end of the turn
+        kill_unseen(stream.pid)
+        with anyio.fail_after(5), pytest.raises(ChannelClosed, match="SIGKILL") as closed:
+            while True:
+                await stream.send("x")
+        assert closed.value.unread == stream.sent
+
+
+@pytest.mark.fault(26)
+async def test_a_message_that_cannot_be_sent_without_waiting_is_told_to_be_unread():
+    async with open_stream(evil(pause())) as stream:
+        kill_unseen(stream.pid)
+        with pytest.raises(ChannelClosed) as closed:
+            while True:
+                stream.send_nowait("x")
+                await anyio.lowlevel.checkpoint()
+        assert closed.value.unread == stream.sent
+
+
+@pytest.mark.fault(36)
+@pytest.mark.fault(37)
+async def test_what_a_grandchild_may_still_read_is_not_called_unread():
+    """It has left the family, with the stdin of the child that died."""
+    code = "import os, time\nif pid := os.fork(): print(pid, flush=True)\nelse: os.setsid()\ntime.sleep(60)"
+    async with open_stream(python(code)) as stream:
+        grandchild = int(await stream.receive())
+        while os.getsid(grandchild) != grandchild:
+            await anyio.sleep(0.001)
+        try:
+            await stream.send("for whoever reads it")
+            await anyio.lowlevel.checkpoint()
+            kill_unseen(stream.pid)
+            with anyio.fail_after(5), pytest.raises(ChannelClosed, match="SIGKILL") as closed:
+                await stream.receive()
+            assert closed.value.unread == 0
+        finally:
+            end_orphan(grandchild)
 
 
 @pytest.mark.fault("99f")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import itertools
+import subprocess
+import sys
 from typing import Any
 
 import anyio
@@ -260,6 +262,21 @@ async def test_process_returns_its_counts_after_a_shutdown() -> None:
     assert next(source) == 3
 
 
+@pytest.mark.fault(53)
+async def test_a_closed_pool_refuses_at_once() -> None:
+    workers = FakeWorkers()
+    async with WorkPool(workers) as pool:
+        pool.close()
+        with pytest.raises(PoolClosed):
+            await pool.execute("a")
+        with pytest.raises(PoolClosed):
+            await pool.process("a")
+        with pytest.raises(PoolClosed):
+            async with pool.stream("a"):
+                pass
+    assert workers.made == []
+
+
 async def test_an_unused_pool_leaves_nothing() -> None:
     pool = WorkPool(FakeWorkers(), min_size=2, max_size=2)
     del pool
@@ -344,3 +361,43 @@ async def test_pools_nest_in_pools() -> None:
 
         async with WorkPool(lambda: execute, max_size=3) as outer:
             assert (await outer.process(range(20))).succeeded == 20
+
+
+# --- Ctrl-C
+
+INTERRUPTED = """
+import sys, time
+import anyio
+from worker_pool import WorkPool
+from worker_pool.testing import FakeWorker
+
+class Interrupted(FakeWorker):
+    def interrupt(self, *_):
+        raise KeyboardInterrupt
+
+async def main():
+    worker = Interrupted()
+    setattr(worker, sys.argv[2], worker.interrupt)
+    async with WorkPool(lambda: worker, max_size=1, min_size=1) as pool:
+        await pool.execute("a")
+        if sys.argv[2] != "destroy":
+            await anyio.sleep_forever()
+
+start = time.perf_counter()
+try:
+    anyio.run(main, backend=sys.argv[1])
+except BaseException as error:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    print(type(error).__name__, time.perf_counter() - start < 5)
+"""
+
+
+@pytest.mark.fault(93)
+@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+@pytest.mark.parametrize("hook", ["init", "execute", "release", "destroy"])
+def test_ctrl_c_in_the_task_of_a_worker_ends_the_pool_at_once(loop: str, hook: str) -> None:
+    """trio raises it in whichever task runs, asyncio in the callback that runs."""
+    command = [sys.executable, "-W", "error", "-c", INTERRUPTED, loop, hook]
+    done = subprocess.run(command, capture_output=True, timeout=15)
+    assert done.stdout == b"KeyboardInterrupt True\n"

@@ -419,6 +419,26 @@ async def test_the_death_of_a_worker_is_told_by_itself() -> None:
         assert seen == {"a": Failure, "b": Success, "c": Success}
 
 
+@pytest.mark.fault(38)
+async def test_a_worker_that_ends_without_having_started_is_replaced_and_told_if_none_starts() -> None:
+    error = ConnectionError("died")
+    make = Pooled(overlaps=True)
+    async with WorkPool(make, max_size=1, concurrency=2, max_start_failures=2) as pool, pool.stream("ab") as outcomes:
+        for number in range(3):  # one that may be here, and two that start
+            await anyio.wait_all_tasks_blocked()
+            worker = make.made[number]
+            assert worker.inputs == ["a", "b"]  # in their order
+            for x, i, settle in (worker.pending.pop(), worker.pending.pop()):
+                settle(i, NotStarted(x, error))
+        seen = [outcome async for outcome in outcomes]
+        assert sorted(outcome.input for outcome in seen) == ["a", "b"]
+        for outcome in seen:
+            assert isinstance(outcome, Failure)
+            assert outcome.error is error
+            assert outcome.attempts == 1
+    assert len(make.made) == 3
+
+
 async def test_what_a_worker_leaves_unsettled_fails_and_is_not_run_again() -> None:
     make = Pooled(overlaps=True, on_destroy=False)
     async with WorkPool(make, max_size=1, concurrency=2, execute_timeout=0.05) as pool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -157,6 +158,21 @@ async def test_a_destroy_that_fails_delays_only_its_own_limit_and_no_other_worke
             await pool.execute("a")
     assert len(made) == 3
     assert all("destroy" in worker.calls for worker in made)
+
+
+@pytest.mark.fault(32)
+async def test_one_that_does_not_end_gives_its_place_up_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    class Endless(FakeWorker):
+        async def destroy(self) -> None:
+            await anyio.sleep_forever()
+
+    script: deque[Any] = deque([Die, 2])
+    with anyio.fail_after(5):
+        async with WorkPool(lambda: Endless(script, id="endless"), max_size=1, destroy_timeout=0.05) as pool:
+            with pytest.raises(WorkerDied):
+                await pool.execute("a")
+            assert await pool.execute("b") == 2
+    assert caplog.messages == ["worker 'endless' did not end within 0.05 s"] * 2
 
 
 async def test_a_worker_that_is_inactive_after_an_input_is_replaced() -> None:

@@ -2,7 +2,6 @@
 
 import math
 import random
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -96,14 +95,3 @@ async def test_overlapping_requests_that_answer_in_any_order_find_their_own_inpu
     assert all(number == result for number, result in ended)
     assert sorted(result for _, result in ended) == list(range(100))
     assert [number for number, _ in ended] != list(range(100))  # else nothing has overtaken anything
-
-
-@pytest.fixture
-def seed(request: pytest.FixtureRequest) -> int:
-    """Another one in each repetition (`--repeat`), the same one whenever that is repeated."""
-    return int(request.getfixturevalue("repetition")) if "repetition" in request.fixturenames else 1
-
-
-@pytest.fixture(autouse=True)
-def told(seed: int) -> None:
-    print(f"seed {seed}", file=sys.stderr)  # shown if the test fails

@@ -2,6 +2,7 @@
 
 import signal
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -158,6 +159,19 @@ async def test_an_error_named_by_keep_after_leaves_no_doubt() -> None:
         assert not worker.active
 
 
+@pytest.mark.fault(44)
+async def test_conversations_that_would_overlap_are_refused_and_never_mixed_up() -> None:
+    async with WorkPool(talker, max_size=1, concurrency=3) as pool, pool.stream(map(str, range(30))) as outcomes:
+        ended = [outcome async for outcome in outcomes]
+    results = {outcome.input: outcome.result for outcome in ended if isinstance(outcome, Success)}
+    assert results
+    assert results == {text: text * 2 for text in results}
+    for outcome in ended:
+        if isinstance(outcome, Failure):
+            with pytest.raises(RuntimeError, match="one at a time: make the pool with concurrency=1"):
+                outcome.unwrap()
+
+
 async def test_requests_overlap_and_each_gets_its_own_reply() -> None:
     async with WorkPool(lambda: talker(execute="double"), max_size=2, concurrency=8) as pool:
         async with pool.stream(range(500), ordered=True) as outcomes:
@@ -171,15 +185,17 @@ async def test_a_request_that_kills_is_worker_died() -> None:
         assert await pool.execute("nothing") is None
 
 
-async def test_hooks_are_awaited_with_the_channel() -> None:
+@pytest.mark.parametrize("execute", [ask, "double"], ids=["conversation", "request"])
+async def test_hooks_are_awaited_with_the_channel(execute: Any) -> None:
     heard = []
 
     async def note(channel):
         heard.append(channel.pid)
 
-    async with WorkPool(lambda: talker(release=note, destroy=note), max_size=1) as pool:
+    async with WorkPool(lambda: talker(execute=execute, release=note, destroy=note), max_size=1) as pool:
         await pool.execute("a")
-    assert len(heard) == 2
+        await pool.execute("b")
+    assert len(heard) == 3
 
 
 async def test_a_typo_in_an_option_is_an_error_at_once() -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Generic, Literal, cast, final, overload
 
+from anyio import move_on_after
+
 from ._errors import ChannelClosed
 from ._group import bare_task_group
 from ._inbox import Inbox, Receiver
-from ._owner import Child, OwnsChild
+from ._owner import EXIT_TIME, Child, OwnsChild
 from ._process import start_process
 from ._readiness import current_loop
 from ._stream import MAX_MESSAGE
@@ -45,9 +47,13 @@ class ChildStream(OwnsChild, Generic[MessageT]):
         """Send one message. Waits while the child does not read and the send buffer is full.
 
         Cancelled while waiting, nothing was sent; never is half a message. Raises EncodeError (nothing was sent), or
-        ChannelClosed if the child is gone or does not read its input any more.
+        ChannelClosed if the child is gone or does not read its input any more: half a second later, if it lives on.
         """
-        await self._inbox.stream.send(message)
+        inbox = self._inbox
+        await inbox.stream.send(message)
+        if inbox.stream.writer.broken:  # most likely it has died, and the exit status is on its way
+            with move_on_after(EXIT_TIME):
+                await inbox.raise_when_settled()
         self._check_sent()
 
     def send_nowait(self, message: MessageT) -> None:
@@ -60,7 +66,9 @@ class ChildStream(OwnsChild, Generic[MessageT]):
         if inbox.error is not None:
             raise inbox.closed_error()
         if inbox.stream.writer.broken:
-            raise ChannelClosed("the child does not read its input any more", pid=self.pid, stderr=self.stderr)
+            closed = ChannelClosed("the child does not read its input any more", pid=self.pid, stderr=self.stderr)
+            closed.unread = inbox.unread()
+            raise closed
 
     async def send_eof(self) -> None:
         """Send nothing more: the child sees the end of its stdin, after all that was sent; it can still answer.

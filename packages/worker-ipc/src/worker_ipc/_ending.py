@@ -37,11 +37,13 @@ class Ending:
         self.group = group
         self.peer = peer
         self.error: ChannelClosed | None = None
+        self._has_unread = False  # the peer left bytes of ours unread
         self._waiting: list[Waiter] = []
 
     def ended(self, error: Exception | None) -> None:
         """No more messages come. The stream calls this."""
         if error is None or isinstance(error, OSError):
+            self._has_unread = isinstance(error, ConnectionResetError)
             self.peer.left(self, self.stream.reader.pending)
         elif isinstance(error, ProtocolError):
             self.break_off(error)
@@ -57,6 +59,7 @@ class Ending:
         """End it: what was received stays readable, every wait fails. The first reason counts."""
         if self.error is not None:
             return
+        error.unread = self.unread()
         self.error = error
         self.stream.close()
         self.fail_waits()
@@ -64,6 +67,18 @@ class Ending:
         for waiter in waiting:
             if not waiter.done():
                 waiter.set_result(None)
+
+    def unread(self) -> int:
+        """Return how many of the last messages the peer certainly did not read in full, and never will.
+
+        What the kernel did not take (EPIPE), and before that the last one that it took, if bytes were left over when
+        the peer's end was closed: a socket says so (ECONNRESET), a pipe still has them. A large message of which the
+        kernel took a part is not counted: nobody else should be made to read what may have killed its reader.
+        """
+        writer = self.stream.writer
+        if writer.cut or writer.watching:
+            return writer.untouched
+        return writer.untouched + (self._has_unread or self.stream.has_unread_output())
 
     def fail_waits(self) -> None:
         """Let everyone look who waits for a message."""

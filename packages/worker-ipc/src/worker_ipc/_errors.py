@@ -71,7 +71,8 @@ class ChannelClosed(WorkerIpcError):
 
     What had been received before stays readable first. The evidence, as far as it is known:
     `pid`; `returncode` (as of `subprocess`: negative is a signal); `signal`, its number or None; `stderr`, the tail
-    of what the child wrote there; `truncated`, the bytes of a last message that never became whole.
+    of what the child wrote there; `truncated`, the bytes of a last message that never became whole; `unread`, how many
+    of the messages that you sent last the peer certainly did not read in full: it can't have acted on them.
     """
 
     pid: int | None = None
@@ -79,6 +80,7 @@ class ChannelClosed(WorkerIpcError):
     signal: int | None = None
     stderr: str = ""
     truncated: int = 0
+    unread: int = 0
 
     reason: str = "the channel is closed"
 

@@ -6,7 +6,10 @@ by callback, as many as one read held, and what is sent meanwhile leaves in one 
 
 from __future__ import annotations
 
+import fcntl
 import os
+import select
+import termios
 from typing import TYPE_CHECKING, Any, Generic
 
 from ._errors import ChannelClosed, WouldBlock
@@ -81,7 +84,9 @@ class MessageStream(Generic[MessageT]):
         """Send, or raise WouldBlock where `send` would wait. Raises ChannelClosed when the peer does not read."""
         data = self.encode(message)
         if self.writer.broken:
-            raise ChannelClosed("the peer does not read any more")
+            closed = ChannelClosed("the peer does not read any more")
+            closed.unread = self.writer.untouched
+            raise closed
         if self.writer.busy:
             raise WouldBlock(f"the peer is not reading: {self.writer.queued} bytes are waiting to be sent")
         self.writer.write(data)
@@ -127,6 +132,17 @@ class MessageStream(Generic[MessageT]):
             self.reader.drain()
 
     # --- the end
+
+    def has_unread_output(self) -> bool:
+        """Tell whether bytes of ours are left in a pipe that nobody can read any more (Linux; elsewhere: False)."""
+        if not self.is_pair or self._fd_out == -1:
+            return False
+        poll = select.poll()
+        poll.register(self._fd_out, 0)
+        if not any(events & select.POLLERR for _, events in poll.poll(0)):
+            return False  # somebody holds the other end: the child, or what it has left behind
+        left = fcntl.ioctl(self._fd_out, termios.FIONREAD, bytes(4))
+        return any(left)
 
     def close_output(self) -> None:
         """Send nothing more. Over pipes, the peer sees the end of its input; a socket stays open for reading."""

@@ -46,9 +46,11 @@ class Writer:
         "_watch",
         "broken",
         "corked",
+        "cut",
         "in_step",
         "queued",
         "senders",
+        "untouched",
         "watching",
     )
 
@@ -66,10 +68,13 @@ class Writer:
         self.in_step: bool = True  # set by the reader, when it got one message: the peer may be waiting for our answer
         self.corked: bool = False  # set by the reader while it dispatches
         self.broken: bool = False  # nothing can be sent any more: the peer's end is closed, or ours
+        self.untouched: int = 0  # messages, the last ones, of which the kernel has not a byte: so many at least
+        self.cut: bool = False  # it broke within a message
 
     def write(self, data: bytes | Sequence[Buffer], now: bool = False) -> None:
         """Accept the bytes of one message. `now`: they are handed to the kernel before anything else happens."""
         if self.broken:
+            self.untouched += 1
             return
         if isinstance(data, bytes):
             if (self.in_step or now or self._through) and not self._pieces and not self.corked:
@@ -83,6 +88,7 @@ class Writer:
                 if len(piece):
                     self._pieces.append(piece)
                     self.queued += len(piece)
+        self.untouched += 1
         if self.watching:
             return
         if now or self._through or self.queued > HIGH_WATER:
@@ -98,6 +104,9 @@ class Writer:
         except TypeError:  # some of them come in pieces
             for data in messages:
                 self.write(data)
+        else:
+            if self.untouched:  # by one, for all
+                self.untouched += len(messages) - 1
 
     def _write_first(self, data: bytes) -> None:
         try:
@@ -105,6 +114,7 @@ class Writer:
         except BlockingIOError:
             sent = 0
         except OSError:
+            self.untouched = 1
             self._break()
             return
         if sent != len(data):
@@ -140,6 +150,8 @@ class Writer:
                 self._break()
                 return
             self.queued -= sent
+            if sent:
+                self.untouched = 0
             if not self.queued:
                 self._pieces.clear()
             elif not self._advance(sent):
@@ -229,6 +241,7 @@ class Writer:
 
     def _break(self) -> None:
         # EPIPE, ECONNRESET: the peer does not read any more.
+        self.cut = self.watching or not self.untouched
         self.stop()
         self._loop.soon(self._on_broken)
 

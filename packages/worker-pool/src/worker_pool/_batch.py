@@ -65,7 +65,7 @@ class Batch:
         elif isinstance(outcome, Failure):
             self.port.settled(self, ((i, None, outcome.error),))
         else:
-            self.port.not_started(self, i)
+            self.port.not_started(self, i, outcome.error)
 
     def many(self, answers: Sequence[Answer], *, more: bool = False) -> None:
         """See `Settle`."""

@@ -188,6 +188,8 @@ class Engine:
         self.hosts.discard(host)
         self.watchdog.watched.difference_update(host.seats, [host])
         self.tally.stopped += 1
+        if host.info.tasks:
+            self.roster.futile = 0
         self.tally.run_time += host.info.run_time
         log.debug("worker %r is gone: %s", host.info.id, event.reason)
         if self.events:
@@ -241,18 +243,28 @@ class Engine:
         for feed in tuple(self.feeds):
             feed.drop_unstarted(error)
 
+    def interrupted(self) -> None:
+        """Ctrl-C was raised in one of our tasks, and is about to end all of them: who waits for the end need not.
+
+        asyncio may end a task before its first step, so that a worker started now would never be accounted for.
+        """
+        self.roster.is_closed = True
+        self.ended.set()
+
     async def _finish(self) -> None:
         """End everything within the grace, then what is left by force, then the watchdog."""
-        with self._grace:
-            await self._quiet.wait()
-        for feed in tuple(self.feeds):
-            feed.cancel()
-        with anyio.move_on_after(2 * self.options.destroy_timeout):
-            await self._quiet.wait()
-        if not self._quiet.is_set():
-            log.error("gave up on %d workers that do not end", len(self.hosts))
-        self.watchdog.stop()
-        self.ended.set()
+        try:
+            with self._grace:
+                await self._quiet.wait()
+            for feed in tuple(self.feeds):
+                feed.cancel()
+            with anyio.move_on_after(2 * self.options.destroy_timeout):
+                await self._quiet.wait()
+            if not self._quiet.is_set():
+                log.error("gave up on %d workers that do not end", len(self.hosts))
+        finally:  # also when Ctrl-C ends every task: whoever shuts down waits for this
+            self.watchdog.stop()
+            self.ended.set()
 
     def check_quiet(self) -> None:
         """See whether, after the close, everything has ended but what others have to look at."""

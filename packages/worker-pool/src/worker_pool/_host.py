@@ -21,6 +21,7 @@ from ._worker import WorkerInfo, open_worker
 
 if TYPE_CHECKING:
     from ._engine import Engine
+    from ._job import Job
 
 
 class Host:
@@ -39,11 +40,13 @@ class Host:
         self.seats: list[Lane | Port] = []
         self._expected: set[Lane | Port] = set()  # whose tasks have not begun yet
         self.release: Any = None
+        self.not_started: Any = None
         self.is_plain: bool = True
         self._reason = "closed"
         self._begun = perf_counter()
         self._has_started = False
         self._has_active = False
+        self._may_give_back: bool | None = None  # decided when it first does
         self._retires = False
         self._life = anyio.CancelScope(shield=True)
         self._left = anyio.Event()
@@ -68,6 +71,16 @@ class Host:
         """The task of a seat has begun: it will ask for work now."""
         self._expected.discard(seat)
         self.engine.demand.woke()
+
+    def give_back(self, job: Job, error: Exception, started: float, ended: float) -> None:
+        """The worker has come to its end before it began `job`: that runs elsewhere, or fails with `error`."""
+        if self._may_give_back is None:
+            self._may_give_back = self.engine.roster.ended_unstarted(self.info.tasks > 0)
+            self.leave("inactive")
+        if self._may_give_back:
+            self.engine.put_back(job)
+        else:
+            job.feed.fail(job, error, self.info, started, ended)
 
     def is_fit(self) -> bool:
         """Whether the worker may take another input; if not, it leaves."""
@@ -110,10 +123,18 @@ class Host:
             with self._life:
                 self._move_deadline(self.engine.options.init_timeout)
                 await self._live()
-        except Exception as exc:
+        except BaseException as exc:
             error = exc
-        except anyio.get_cancelled_exc_class() as exc:  # nobody's scope: `execute` was cancelled from within
-            error = exc
+        # A cancellation from within is nobody's: `execute` made it itself. Ctrl-C may be raised in any task.
+        if error is None or isinstance(error, (Exception, anyio.get_cancelled_exc_class())):
+            self._account_for_end(error)
+        else:
+            self.engine.interrupted()
+            self._account_for_end(error)
+            raise error
+
+    def _account_for_end(self, error: BaseException | None) -> None:
+        """Let the pool know: it waits for this."""
         if not self._has_started:
             if error is None:
                 error = StartTimeout(self.engine.options.init_timeout)
@@ -146,6 +167,7 @@ class Host:
         self.info = WorkerInfo(worker, self.number)
         self.survives_cancel = bool(getattr(worker, "survives_cancel", False))
         self.release = getattr(worker, "release", None)
+        self.not_started = getattr(worker, "not_started", None)
         self._has_active = hasattr(worker, "active")
         self._retires = options.retire is not None
         self.is_plain = self.release is None and not self._has_active and not self._retires

@@ -190,6 +190,11 @@ class Lane:
                 if not self._may_fail(error):
                     raise
                 self.job = None
+                if isinstance(error, Exception) and host.not_started is not None and host.not_started(error):
+                    info.tasks += breaths - breath
+                    info.run_time += started - block
+                    host.give_back(job, error, started, ended)
+                    return
                 job.feed.fail(job, _as_exception(error), info, started, ended)
             else:
                 ended = perf_counter()

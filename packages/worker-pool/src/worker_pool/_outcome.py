@@ -66,9 +66,13 @@ class NotStarted(Generic[In_co]):
     """A worker gives `input` back untouched, and the pool runs it elsewhere. Only for a worker with `submit`.
 
     To say so is a promise: nothing of this input has happened. Where that is in doubt, say `Failure`.
+
+    `error` is why, of a worker that has come to its end: it is replaced, and the input fails with it if workers do
+    nothing but end. None: the worker goes on.
     """
 
     input: In_co
+    error: Exception | None = None
 
 
 Outcome: TypeAlias = Success[In_co, Out_co] | Failure[In_co]

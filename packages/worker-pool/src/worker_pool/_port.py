@@ -226,16 +226,19 @@ class Port:
             feed.count(results)
         self._proceed(batch, now, more)
 
-    def not_started(self, batch: Batch, i: int) -> None:
-        """The worker gives an input back."""
+    def not_started(self, batch: Batch, i: int, error: Exception | None) -> None:
+        """The worker gives an input back; `error`: because it has come to its end."""
         now = perf_counter()
-        if not batch.over[i]:
+        if batch.over[i]:
+            self._settled_unasked(batch, i, now)
+        elif error is not None:
+            self._ended(batch, now)
+            self.host.give_back(batch.close(i), error, batch.at, now)
+        else:
             self._ended(batch, now)
             if not self._overlaps:
                 self._target = 1  # it is slower than was measured: this one is not to come back to wait here
             self.host.engine.put_back(batch.close(i))
-        else:
-            self._settled_unasked(batch, i, now)
         self._proceed(batch, now)
 
     def _ended(self, batch: Batch, now: float, count: int = 1) -> None:

@@ -42,6 +42,7 @@ class Roster:
         self.max_failures = max_failures
         self.phases: dict[Hashable, Phase] = {}
         self.failures: int = 0  # starts that failed in a row
+        self.futile: int = 0  # workers that ended in a row and had not even begun the first input they were given
         self.broken: BaseException | None = None
         self.is_closed = False
         self._is_resting = False
@@ -106,6 +107,15 @@ class Roster:
     def leaving(self, worker: Hashable) -> None:
         """A worker takes nothing more. It counts until it is gone."""
         self.phases[worker] = Phase.LEAVING
+
+    def ended_unstarted(self, has_worked: bool) -> bool:
+        """A worker came to its end before it began what it was given; return whether others may be tried with that.
+
+        All that are here may have been killed at once. More than that, and as many as starts may fail, is no accident:
+        a program that dies whenever it is ready would be started for ever.
+        """
+        self.futile = 0 if has_worked else self.futile + 1
+        return self.futile < self.max_size + self.max_failures
 
     def gone(self, worker: Hashable) -> bool:
         """A worker is no more; return whether that is news."""

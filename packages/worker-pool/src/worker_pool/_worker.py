@@ -10,6 +10,8 @@ found if it is there:
     id                  how outcomes, events and logs call me; else the pool gives a number
     rss: int            bytes of memory in use, for `retire`
     survives_cancel     True: a cancelled or timed-out execute leaves me fit for the next
+    not_started(error)  True of what `execute` raised: nothing of that input has happened, and I have come to my end.
+                        It runs elsewhere, and nobody sees the error unless workers do nothing but end
 
 A worker made for throughput offers `submit` beside `execute`, see `SubmitWorker`.
 """

@@ -42,23 +42,37 @@ class ConversationWorker(SpawnedWorker[InputT, ResultT]):
         super().__init__(name, channel)
         self._channel = channel
         self._talk = talk
+        self._talking = False
         self._keep_after: tuple[type[Exception], ...] = (RemoteError, *keep_after)
 
     async def execute(self, input: InputT) -> ResultT:
         """Hold one conversation about `input`.
 
+        The `WorkerDied` of a child that was dead before it had read a message of it says `not_started`: in a pool, the
+        function is called again, with another child.
+
         Any end but a result leaves the worker in doubt, except an error of `keep_after`, a `RemoteError` (the peer has
         answered and is at rest), and an `EncodeError` before anything was sent.
+
+        RuntimeError if one is under way: they would take each other's answers.
         """
+        if self._talking:
+            raise RuntimeError(
+                f"{self.id} holds a conversation, and can hold one at a time: make the pool with concurrency=1, "
+                'or have the child answer requests, with execute="method"'
+            )
         channel = self._channel
-        sent = channel.sent
+        sent, was_active = channel.sent, channel.active
+        self._talking = True
         try:
             with channel.conversation():
                 return await self._talk(channel, input)
         except BaseException as error:
             if isinstance(error, self._keep_after) or (isinstance(error, EncodeError) and channel.sent == sent):
                 raise
-            told = self.doubted(error, "execute")
+            told = self.doubted(error, "execute", sent=channel.sent - sent, not_started=not was_active)
             if told is error:
                 raise
             raise told from error
+        finally:
+            self._talking = False

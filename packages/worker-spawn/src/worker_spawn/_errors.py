@@ -26,8 +26,9 @@ class WorkerDied(Exception):
     """The child process of a worker ended while it was needed.
 
     In `phase` ``"execute"`` it costs the one input that was executing, and may have had any part of its effect: it
-    is not run again unless you ask for that (`worker_pool.Retry`). `returncode` is that of `subprocess` (negative:
-    killed by `signal`), None if somebody else took the status; `stderr` is the tail of what the child wrote there.
+    is not run again unless you ask for that (`worker_pool.Retry`). If `not_started` is True, the child has certainly
+    not begun the input, and a pool runs it on another worker. `returncode` is that of `subprocess` (negative: killed
+    by `signal`), None if somebody else took the status; `stderr` is the tail of what the child wrote there.
     """
 
     command: str
@@ -36,6 +37,7 @@ class WorkerDied(Exception):
     signal: int | None
     phase: Phase
     stderr: str
+    not_started: bool
 
     def __init__(
         self,
@@ -45,6 +47,7 @@ class WorkerDied(Exception):
         pid: int | None = None,
         returncode: int | None = None,
         stderr: str = "",
+        not_started: bool = False,
     ) -> None:
         super().__init__(command, phase, pid, returncode)
         self.command = command
@@ -53,14 +56,23 @@ class WorkerDied(Exception):
         self.returncode = returncode
         self.signal = -returncode if returncode is not None and returncode < 0 else None
         self.stderr = stderr
+        self.not_started = not_started
 
     @classmethod
-    def from_closed(cls, command: str, phase: Phase, closed: ChannelClosed) -> WorkerDied:
+    def from_closed(cls, command: str, phase: Phase, closed: ChannelClosed, *, not_started: bool = False) -> WorkerDied:
         """Build one from the evidence that the channel collected."""
-        return cls(command, phase=phase, pid=closed.pid, returncode=closed.returncode, stderr=closed.stderr)
+        return cls(
+            command,
+            phase=phase,
+            pid=closed.pid,
+            returncode=closed.returncode,
+            stderr=closed.stderr,
+            not_started=not_started,
+        )
 
     def __str__(self) -> str:
-        text = f"worker {self.command} (pid {self.pid}) {self._fate()} during {self.phase}"
+        when = "before it began its input" if self.not_started else f"during {self.phase}"
+        text = f"worker {self.command} (pid {self.pid}) {self._fate()} {when}"
         tail = self.stderr[-_STDERR_SHOWN:].strip()
         return f"{text}; its stderr ends with:\n{tail}" if tail else text
 

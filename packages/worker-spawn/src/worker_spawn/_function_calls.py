@@ -14,7 +14,7 @@ from worker_ipc import ChannelClosed, ChildStream, EncodeError, ProtocolError
 from worker_ipc.codecs import Pickled
 from worker_pool import NotStarted, Settle
 
-from ._errors import FunctionError
+from ._errors import FunctionError, WorkerDied
 from ._journal import BEGUN, FROM, TO, Journal
 from ._settling import Telling, settle_unsent
 from ._worker import SpawnedWorker
@@ -87,7 +87,7 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
             raise
         (outcome,) = outcomes
         if isinstance(outcome, NotStarted):
-            raise self.doubted(ChannelClosed("the child is gone", pid=self.pid), "execute")
+            raise outcome.error or WorkerDied(self._name, phase="execute", pid=self.pid, not_started=True)
         result: ResultT = outcome.unwrap()
         return result
 
@@ -96,7 +96,7 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
         try:
             self._stream.post(inputs)
         except (EncodeError, ChannelClosed) as error:
-            settle_unsent(error, inputs, settle, self.submit)
+            settle_unsent(error, inputs, settle, self)
             return
         self._lists.append(Calls(inputs, settle))
         self._sent += len(inputs)
@@ -120,7 +120,7 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
         """Account for every input that the child had: finished, executing, or not begun."""
         self._fetch()
         begun = self._answered + 1 if self._journal is None else self._journal.words[BEGUN]
-        told = self.doubted(error, "execute")
+        told, spared = self.doubted(error, "execute"), self.doubted(error, "execute", not_started=True)
         untouched: list[tuple[Calls[InputT], int]] = []
         while self._lists:
             calls = self._lists.popleft()
@@ -131,7 +131,7 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
                 elif self._answered not in self._withdrawn:
                     untouched.append((calls, index))
         self._settle()
-        _give_back(untouched)
+        _give_back(untouched, spared)
 
     def fetch(self) -> None:
         """Settle what a child that seems stuck has finished but not written: the channel brings it once more, later."""
@@ -254,9 +254,9 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
         _give_back(untouched)
 
 
-def _give_back(untouched: list[tuple[Calls[InputT], int]]) -> None:
-    for calls, index in untouched:
-        calls.settle(index, NotStarted(calls.inputs[index]))
+def _give_back(untouched: list[tuple[Calls[InputT], int]], error: Exception | None = None) -> None:
+    for calls, index in reversed(untouched):  # each goes to the front
+        calls.settle(index, NotStarted(calls.inputs[index], error))
 
 
 def printable(text: str) -> str:

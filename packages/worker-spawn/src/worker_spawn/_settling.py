@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from worker_ipc import ChannelClosed, EncodeError
 from worker_pool import Failure, NotStarted, Settle, Success
@@ -11,6 +11,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from worker_pool import Settled
+
+    from ._errors import Phase, WorkerDied
+
+
+class Submitting(Protocol):
+    """The worker that hands them over."""
+
+    def submit(self, inputs: Sequence[Any], settle: Settle) -> None:
+        """Hand over `inputs`."""
+
+    def doubted(self, error: ChannelClosed, phase: Phase, *, not_started: bool) -> ChannelClosed | WorkerDied:
+        """Return what `error` is told as."""
+        ...
 
 
 class Telling(Settle):
@@ -50,17 +63,19 @@ def settle_unsent(
     error: EncodeError | ChannelClosed,
     inputs: Sequence[Any],
     settle: Settle,
-    submit: Callable[[Sequence[Any], Settle], object],
+    worker: Submitting,
 ) -> None:
     """Settle inputs none of which were sent, because of `error`.
 
     One that can't be encoded fails alone, and the others are submitted one by one; those of a child that died idle
     have not been touched.
     """
-    for index, input in enumerate(inputs):
-        if isinstance(error, ChannelClosed):
-            settle(index, NotStarted(input))
-        elif len(inputs) == 1:
-            settle(index, Failure(input, error))
-        else:
-            submit([input], Placed(settle, index))
+    if isinstance(error, ChannelClosed):
+        told = worker.doubted(error, "execute", not_started=True)
+        for index in reversed(range(len(inputs))):  # each goes to the front
+            settle(index, NotStarted(inputs[index], told))
+    elif len(inputs) == 1:
+        settle(0, Failure(inputs[0], error))
+    else:
+        for index, input in enumerate(inputs):
+            worker.submit([input], Placed(settle, index))

@@ -19,7 +19,7 @@ from worker_ipc import ParentChannel, open_child
 
 from ._command import Command, argv, title
 from ._conversation import Conversable, ConversationWorker
-from ._requests import RequestWorker
+from ._requests import ManyRequests, RequestWorker
 from ._transcript import transcribed
 from ._worker import SpawnedWorker, logger
 
@@ -50,7 +50,7 @@ class spawned_worker(Generic[InputT, ResultT]):  # noqa: N801 - it reads as the 
             name of a method, which is requested with the input as its one argument: the fastest form, with no task
             per input, and `WorkPool(concurrency=8)` keeps eight requests in flight.
         init: awaited once with the channel before the first input, for instance to wait for ``ready``.
-        release: awaited with the channel after each input.
+        release: awaited with the channel after each input. Requests then need a task each.
         destroy: awaited once before the child is ended, unless it is in doubt.
         open: how to start it: `open_child` (events and requests), or `open_stream` for programs that speak stdio.
             The hooks and `execute` get what it yields.
@@ -142,7 +142,9 @@ class spawned_worker(Generic[InputT, ResultT]):  # noqa: N801 - it reads as the 
     def _make(self, channel: Any) -> SpawnedWorker[InputT, ResultT]:
         name = title(self._argv)
         worker: SpawnedWorker[InputT, ResultT]
-        if isinstance(self._execute, str):
+        if isinstance(self._execute, str) and self._release is None:
+            worker = ManyRequests(name, channel, self._execute)
+        elif isinstance(self._execute, str):
             worker = RequestWorker(name, channel, self._execute)
         else:
             worker = ConversationWorker(name, channel, self._execute, self._keep_after)

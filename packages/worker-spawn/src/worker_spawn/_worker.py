@@ -88,11 +88,23 @@ class SpawnedWorker(Generic[InputT, ResultT]):
         """
         raise NotImplementedError
 
-    def doubted(self, error: ErrorT, phase: Phase) -> ErrorT | WorkerDied:
-        """Put this worker in doubt because of `error`; return what to raise: a closed channel is told as a death."""
+    def not_started(self, error: Exception) -> bool:
+        """Tell whether `error`, raised by `execute`, says that this child certainly did not begin its input.
+
+        Only of its own death: the function of a conversation may ask another worker, and raise what that one raised.
+        """
+        return isinstance(error, WorkerDied) and error.not_started and error.pid == self.pid
+
+    def doubted(self, error: ErrorT, phase: Phase, *, sent: int = 0, not_started: bool = False) -> ErrorT | WorkerDied:
+        """Put this worker in doubt because of `error`; return what to raise: a closed channel is told as a death.
+
+        `sent`: how many messages were sent since the input was handed over, its own included; 0 if that is not known.
+        If the child has read none of them in full, it has not begun: a message is what it acts on.
+        """
         self._in_doubt = True
         if isinstance(error, ChannelClosed) and not isinstance(error, (ProtocolError, Overrun)):
-            died = WorkerDied.from_closed(self._name, phase, error)
+            not_started = not_started or 0 < sent <= error.unread
+            died = WorkerDied.from_closed(self._name, phase, error, not_started=not_started)
             died.__cause__ = error
             return died
         return error

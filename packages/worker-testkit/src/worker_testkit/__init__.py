@@ -20,6 +20,7 @@ from ._evil import read as read
 from ._evil import serve as serve
 from ._evil import step as step
 from ._evil import write as write
+from ._kill import kill_unseen as kill_unseen
 from ._leaks import LeakError as LeakError
 from ._leaks import become_subreaper as become_subreaper
 from ._leaks import check_leaks as check_leaks
@@ -46,6 +47,7 @@ __all__ = [
     "evil",
     "exit_with",
     "kill_self",
+    "kill_unseen",
     "pause",
     "read",
     "run_without_stray_tasks",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager, nullcontext
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Generic, Literal, cast, final, overload
 
 from ._errors import ChannelClosed
@@ -47,12 +48,16 @@ class ChildStream(OwnsChild, Generic[MessageT]):
         Cancelled while waiting, nothing was sent; never is half a message. Raises EncodeError (nothing was sent), or
         ChannelClosed if the child is gone or does not read its input any more.
         """
-        await self._inbox.stream.send(message)
+        inbox = self._inbox
+        inbox.check_thread()
+        await inbox.stream.send(message)
         self._check_sent()
 
     def send_nowait(self, message: MessageT) -> None:
         """Send as `send` does, or raise WouldBlock where it would wait."""
-        self._inbox.stream.send_nowait(message)
+        inbox = self._inbox
+        inbox.check_thread()
+        inbox.stream.send_nowait(message)
         self._check_sent()
 
     def _check_sent(self) -> None:
@@ -68,6 +73,7 @@ class ChildStream(OwnsChild, Generic[MessageT]):
         Waits until the child has read it, or is gone. Idempotent. RuntimeError over a channel, which has one end for
         both directions.
         """
+        self._inbox.check_thread()
         stream = self._inbox.stream
         if not stream.is_pair:
             raise RuntimeError("a channel has one end for both directions: to close it, leave the block")
@@ -83,6 +89,7 @@ class ChildStream(OwnsChild, Generic[MessageT]):
         while not inbox.queue:
             if inbox.error is not None:
                 raise inbox.closed_error()
+            inbox.check_thread()
             await inbox.park()
         return cast("MessageT", inbox.pop())
 
@@ -93,7 +100,10 @@ class ChildStream(OwnsChild, Generic[MessageT]):
 
         Raises EncodeError (nothing was sent) or ChannelClosed.
         """
-        self._inbox.stream.post(message)
+        inbox = self._inbox
+        if get_ident() != inbox.thread:
+            raise inbox.elsewhere()
+        inbox.stream.post(message)
         self._check_sent()
 
     def attach(self, receiver: Receiver[MessageT]) -> None:
@@ -101,6 +111,7 @@ class ChildStream(OwnsChild, Generic[MessageT]):
 
         Reading never pauses then. `receiver.closed` is called once, after the last message.
         """
+        self._inbox.check_thread()
         self._inbox.attach(receiver)
 
     # --- one conversation after another

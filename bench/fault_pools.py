@@ -185,7 +185,7 @@ class Aiomultiprocess(Async):
     def opened(self, init: Callable[[], None] | None) -> Any:
         from aiomultiprocess import Pool as AioPool
 
-        return AioPool(WORKERS, initializer=init)
+        return AioPool(WORKERS, initializer=init, childconcurrency=1)  # as the others: one task for one worker
 
     async def execute(self, order: Any) -> Any:
         return await self.pool.apply(run_async, (order,))

@@ -21,7 +21,9 @@ spawn = multiprocessing.get_context("spawn")
 
 
 class Pool:
-    """What a cell does with a pool."""
+    """What a cell does with a pool. `needs` is the module that must be installed for it."""
+
+    needs = ""
 
     def submit(self, order: Any) -> "Future[Any]":
         raise NotImplementedError
@@ -68,6 +70,8 @@ class MultiprocessingPool(Pool):
 
 
 class Billiard(MultiprocessingPool):
+    needs = "billiard"
+
     def make(self, init: Callable[[], None] | None) -> Any:
         import billiard
 
@@ -97,6 +101,8 @@ class Executor(Pool):
 
 
 class Loky(Executor):
+    needs = "loky"
+
     def make(self, init: Callable[[], None] | None) -> Any:
         from loky import ProcessPoolExecutor
 
@@ -107,6 +113,8 @@ class Loky(Executor):
 
 
 class Pebble(Executor):
+    needs = "pebble"
+
     def make(self, init: Callable[[], None] | None) -> Any:
         from pebble import ProcessPool
 
@@ -124,6 +132,8 @@ class Pebble(Executor):
 
 
 class Mpire(Pool):
+    needs = "mpire"
+
     def __init__(self, init: Callable[[], None] | None) -> None:
         from mpire import WorkerPool
 
@@ -170,10 +180,12 @@ class Async(Pool):
 
 
 class Aiomultiprocess(Async):
+    needs = "aiomultiprocess"
+
     def opened(self, init: Callable[[], None] | None) -> Any:
         from aiomultiprocess import Pool as AioPool
 
-        return AioPool(WORKERS, initializer=init)
+        return AioPool(WORKERS, initializer=init, childconcurrency=1)  # as the others: one task for one worker
 
     async def execute(self, order: Any) -> Any:
         return await self.pool.apply(run_async, (order,))
@@ -208,6 +220,7 @@ class ToProcess(Async):
 
 
 class TrioParallel(Async):
+    needs = "trio_parallel"
     backend = "trio"
 
     def opened(self, init: Callable[[], None] | None) -> Any:

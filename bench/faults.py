@@ -5,7 +5,8 @@
 
 Each cell runs in a process of its own, two workers, started by "spawn"; eight seconds without an end are a hang.
 A cell in bold is not as it should be: the faulty task must end in an error of its own, its neighbours in their
-results, and the pool must go on. The exit status says whether all of *ours* are as they should be.
+results, and the pool must go on. The exit status says whether all of *ours* are as they should be. A pool that is not
+installed has no column.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 from bench.fault_cell import CELLS, LIMIT, WORKERS
@@ -32,12 +34,16 @@ HARD_LIMIT = 60.0  # seconds for a cell with everything around it
 
 def main() -> int:
     options = parse()
+    missing = [pool for pool in options.pool if POOLS[pool].needs and not find_spec(POOLS[pool].needs)]
+    options.pool = [pool for pool in options.pool if pool not in missing]
     with ThreadPoolExecutor(options.jobs) as threads:
         futures = {
             (fault, pool): threads.submit(run_cell, pool, fault) for fault in options.fault for pool in options.pool
         }
         verdicts = {cell: future.result() for cell, future in futures.items()}
     print(as_table(options.fault, options.pool, verdicts))
+    if missing:
+        print(f"\nNot installed: {', '.join(missing)}.")
     return 1 if any(not good for (_, pool), (good, _) in verdicts.items() if pool.startswith("worker-")) else 0
 
 

@@ -4,7 +4,9 @@ $ python examples/double_the_input.py
 Sent a- Received a-a-
 Sent b- Received b-b-
 ...
-10 inputs, 10 results, 0 failures, 4 workers, 0.1 seconds
+10 inputs, 10 results, 0 failures, 1 of at most 4 workers, 0.1 seconds
+
+A worker is started when an input waits for one. So little work is done before the second is ready.
 """
 
 import argparse
@@ -44,7 +46,7 @@ async def main() -> None:
         workers = pool.statistics().started
     print(
         f"{summary.succeeded + summary.failed} inputs, {summary.succeeded} results, {summary.failed} failures, "
-        f"{workers} workers, {time.perf_counter() - began:.1f} seconds"
+        f"{workers} of at most 4 workers, {time.perf_counter() - began:.1f} seconds"
     )
 
 

@@ -9,6 +9,8 @@ import anyio
 import pytest
 
 from worker_ipc import ChannelClosed, ParentChannel, SpawnError, open_child
+from worker_pool import WorkPool
+from worker_spawn import spawned_worker
 from worker_testkit import answer, descriptors, evil, exit_with, read, serve, step, write
 
 pytestmark = pytest.mark.anyio
@@ -137,6 +139,21 @@ async def test_fifty_children_start_at_once_on_however_few_cores() -> None:
             for _ in range(50):
                 group.start_soon(one)
     assert len(set(ready)) == 50
+
+
+@pytest.mark.fault(13)
+async def test_a_pool_of_fifty_that_start_at_once_is_complete_and_none_is_called_late() -> None:
+    def make() -> spawned_worker[int, str]:
+        return spawned_worker(evil("unknown-type"), init=lambda channel: channel.listen_once("ready"), execute="any")
+
+    async with WorkPool(make, min_size=50, max_size=50, max_starting=50, init_timeout=30) as pool:
+        all_ready = anyio.Event()
+        pool.listen(lambda _: all_ready.set() if pool.statistics().alive == 50 else None)
+        with anyio.fail_after(50):
+            await all_ready.wait()
+        assert (await pool.process(range(500))).succeeded == 500
+    statistics = pool.statistics()
+    assert (statistics.started, statistics.stopped, statistics.start_failures) == (50, 50, 0)
 
 
 @pytest.mark.fault(26)

@@ -1,12 +1,17 @@
 """A long mixed load, with a random child killed every 50 ms: the ledger balances, and nothing grows.
 
-The default run takes half a minute per event loop; `nox -s soak` sets SOAK_SECONDS to half an hour.
+And many thousand starts and ends, one after another, which leave nothing.
+
+The default run takes half a minute per event loop; `nox -s soak` sets SOAK_SECONDS to half an hour, and SOAK_CYCLES to
+the ten thousand starts that are promised.
 """
 
 import itertools
 import os
 import random
 import signal
+import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,17 +22,20 @@ from typing import Any
 import anyio
 import pytest
 
-from worker_ipc import ParentChannel, RemoteError
+from worker_ipc import ParentChannel, RemoteError, open_child
 from worker_pool import Failure, Success, WorkerStarted, WorkerStopped, WorkPool
 from worker_spawn import FunctionError, WorkerDied, function_worker, spawned_worker
-from worker_testkit import descriptors
+from worker_testkit import children, descriptors
 
 SECONDS = float(os.environ.get("SOAK_SECONDS", "30"))
+CYCLES = int(os.environ.get("SOAK_CYCLES", "100"))
 KILL_EVERY = 0.05
 MAX_GROWTH = 24 << 20  # bytes, between a warm start and the end: caches and fragmentation, but nothing per input
+MAX_GROWTH_PER_CYCLE = 1024  # bytes; one descriptor's worth of Python objects that stayed would be more
+PATIENCE = 20  # seconds for one start, one answer and one end, which take less than a tenth of one
 CHILD = Path(__file__).with_name("soak_child.py")
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(SECONDS + 120)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(max(SECONDS, CYCLES) + 120)]
 
 
 class Refused(Exception):
@@ -155,3 +163,30 @@ async def test_the_ledger_balances_and_nothing_grows(monkeypatch: pytest.MonkeyP
     assert kills > SECONDS
     assert descriptors() == opened
     assert grown < MAX_GROWTH
+
+
+async def cycle() -> float:
+    """Start a child, let it answer once, end it; return how long that took."""
+    began = time.perf_counter()
+    with anyio.fail_after(PATIENCE):
+        async with open_child([sys.executable, str(CHILD)]) as channel:
+            await channel.listen_once("ready")
+            assert await channel.request("double", [1]) == 2
+    return time.perf_counter() - began
+
+
+@pytest.mark.fault(89)
+async def test_many_starts_and_ends_leave_nothing() -> None:
+    for _ in range(CYCLES // 10):  # warm
+        await cycle()
+    memory, opened, threads = resident(), descriptors(), threading.active_count()
+
+    times = [await cycle() for _ in range(CYCLES)]
+    grown = resident() - memory
+
+    print(f"{CYCLES} starts and ends: {1000 * sum(times) / CYCLES:.1f} ms each, the longest {1000 * max(times):.0f} ms")
+    print(f"memory {grown / CYCLES:+.0f} bytes for each, before and after {len(opened)} descriptors, {threads} threads")
+    assert descriptors() == opened
+    assert threading.active_count() == threads
+    assert children() == {}
+    assert grown < max(CYCLES * MAX_GROWTH_PER_CYCLE, 4 << 20)  # a short run sees steps of the allocator, no slope

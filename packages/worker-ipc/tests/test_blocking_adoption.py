@@ -104,6 +104,7 @@ def test_nothing_heavy_is_imported(raw_child):
     assert child.receive()["heavy"] == []
 
 
+@pytest.mark.wire("F8")
 def test_a_forked_copy_does_not_hold_the_channel_open(raw_child):
     child = raw_child("""
         reader, writer = os.pipe()

@@ -43,6 +43,16 @@ def test_it_answers_events_and_ends_quietly_with_its_parent(child):
     process.ends_quietly()
 
 
+@pytest.mark.wire("F6")
+@pytest.mark.parametrize("blocking", [True, False])
+@pytest.mark.parametrize("fd", [None, 0, 1, 2])
+def test_the_channel_may_be_any_descriptor_blocking_or_not(child, fd, blocking):
+    process = child('await channel.send("here")\nprint("noise", flush=True)', fd=fd, blocking=blocking)
+    assert process.receive() == {"type": "here"}
+    assert process.receive() is None
+    assert process.wait() == 0
+
+
 @pytest.mark.wire("D1")
 @pytest.mark.wire("E1")
 def test_a_wait_that_the_parent_leaves_ends_quietly_too(child):
@@ -158,6 +168,7 @@ def test_a_cancelled_request_is_answered_as_cancelled(child):
     assert (reply["id"], reply["error"]["code"]) == ("mine", -32800)
 
 
+@pytest.mark.wire("E4")
 def test_a_request_cancelled_while_it_is_held_is_never_started(child):
     process = child(
         """
@@ -224,8 +235,10 @@ def test_an_exception_of_the_child_leaves_bare(child):
         ({"NODE_CHANNEL_FD": "0", "NODE_CHANNEL_SERIALIZATION_MODE": "advanced"}, "advanced"),
     ],
 )
-def test_without_a_usable_channel_it_says_what_to_do(variables, words):
-    code = PRELUDE.format(backend="asyncio") + "async def main():\n    async with open_parent(): pass\nrun(main)"
+def test_without_a_usable_channel_it_says_what_to_do(variables, words, anyio_backend_name):
+    code = (
+        PRELUDE.format(backend=anyio_backend_name) + "async def main():\n    async with open_parent(): pass\nrun(main)"
+    )
     result = subprocess.run(
         [sys.executable, "-c", code],
         env=variables,

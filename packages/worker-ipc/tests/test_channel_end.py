@@ -2,12 +2,14 @@
 
 import logging
 import os
+import signal
 import sys
 
 import anyio
 import anyio.lowlevel
 import pytest
 from anyio import wait_all_tasks_blocked
+from anyio.lowlevel import checkpoint
 
 from worker_ipc import ChannelClosed, MessageTooLarge, Overrun, ProtocolError, open_child
 from worker_testkit import answer, evil, exit_with, kill_self, kill_unseen, pause, read, serve, step, write
@@ -196,6 +198,37 @@ async def test_a_child_that_closes_the_channel_and_lives_is_as_good_as_gone(mode
 
 
 @pytest.mark.stress
+@pytest.mark.wire("C7")
+async def test_a_signal_is_no_end_and_an_end_is_no_silence():
+    """`active` and `returncode` tell what became of the child, not what was sent to it, nor what is left to be read."""
+    stubborn = evil(step("ignore", signal.SIGTERM), write(READY), read(), answer(READY), kill_self())
+    async with open_child(stubborn) as channel:
+        await channel.listen_once("ready")
+        os.kill(channel.pid, signal.SIGTERM)
+        assert channel.active
+        await channel.send("go on")
+        with anyio.fail_after(5):
+            while channel.active:
+                await checkpoint()
+        assert channel.returncode == -signal.SIGKILL
+        await channel.listen_once("ready")
+        with pytest.raises(ChannelClosed):
+            await channel.listen_once("ready")
+
+
+@pytest.mark.fault("S7")
+async def test_the_last_words_of_a_child_are_fit_to_be_printed_and_bounded():
+    deceiving = "\x1b]0;owned\x07\x1b[2J\rover\x00"
+    child = evil(step("print", 2, "x" * 1000, 1000), step("print", 2, deceiving), exit_with(3))
+    async with open_child(child, stderr="capture") as channel:
+        with anyio.fail_after(20), pytest.raises(ChannelClosed) as closed:
+            await channel.listen_once("never")
+    told = closed.value.stderr
+    assert told.endswith("x\\x1b]0;owned\\x07\\x1b[2J\\rover\\x00")
+    assert all(character.isprintable() or character == "\n" for character in told)
+    assert len(told) < 70_000
+
+
 @pytest.mark.wire("C3")
 @pytest.mark.wire("C4")
 @pytest.mark.fault(26)
@@ -280,6 +313,7 @@ async def test_a_peer_that_shuts_only_its_reading_end_is_as_good_as_gone():
         await channel.destroy(grace=0)
 
 
+@pytest.mark.wire("E5")
 @pytest.mark.wire("C3")
 async def test_destroy_ends_the_child_and_every_wait_and_may_be_called_again():
     async with open_child(evil("deaf")) as channel:
@@ -319,7 +353,8 @@ async def test_leaving_with_unread_messages_is_quiet(caplog):
     async with open_child(evil(write('{"type":"unread"}\n', 100), serve())) as channel:
         await channel.listen_once("unread")
     assert channel.returncode is not None
-    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    # Ours: on a busy machine asyncio may have to say that something was slow.
+    assert not [log for log in caplog.records if log.name == "worker_ipc" and log.levelno >= logging.WARNING]
 
 
 class Mine(Exception):

@@ -203,6 +203,7 @@ async def test_memory_is_flat_over_many_messages():
         assert rss() - before < 2 * 2**20
 
 
+@pytest.mark.wire("B5")
 @pytest.mark.fault(24)
 @pytest.mark.fault(67)
 async def test_a_large_message_goes_both_ways():

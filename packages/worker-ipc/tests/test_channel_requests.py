@@ -126,6 +126,7 @@ async def test_a_result_that_cannot_be_encoded_is_an_error_of_that_request_only(
         assert await channel.request("double", [1]) == 2
 
 
+@pytest.mark.wire("B4")
 async def test_a_method_that_nobody_answers_is_refused(server):
     async with server() as channel:
         with pytest.raises(RemoteError, match="'nothing'") as raised:
@@ -150,6 +151,7 @@ async def test_a_notification_has_no_answer(server):
         assert await channel.request("notes") == ["a", "b"]
 
 
+@pytest.mark.wire("E4")
 async def test_a_cancelled_request_is_cancelled_over_there(server):
     async with server() as channel:
         async with anyio.create_task_group() as group:
@@ -299,6 +301,7 @@ async def test_a_settle_function_may_ask_again_and_begin_a_conversation(any_serv
             await done.wait()
 
 
+@pytest.mark.wire("C2")
 async def test_a_settle_function_that_raises_is_logged_and_harms_nobody_else(any_server, caplog):
     async with any_server() as channel:
         settled = Settled()
@@ -323,6 +326,7 @@ async def test_a_withdrawn_request_is_never_settled_and_cancelled_over_there(ser
     assert settled.results == []
 
 
+@pytest.mark.wire("B4")
 @pytest.mark.stress
 @pytest.mark.wire("C1")
 @pytest.mark.fault(15)

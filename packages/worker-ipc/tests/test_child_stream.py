@@ -79,6 +79,7 @@ async def test_any_codec_over_either_way(codec, over):
             assert await stream.receive() == message
 
 
+@pytest.mark.wire("F3")
 async def test_a_channel_has_no_end_of_input_alone():
     async with open_stream(evil("ready-twice"), JsonLines(), over="channel") as stream:
         assert await stream.receive() == {"type": "ready"}

@@ -14,6 +14,7 @@ def received(line):
     return JsonLines().decoder(MAX).feed(line + b"\n")
 
 
+@pytest.mark.wire("F7")
 @pytest.mark.fault(61)
 @pytest.mark.parametrize(
     ("line", "message"),
@@ -33,6 +34,7 @@ def test_a_lone_surrogate_that_was_received_cannot_be_sent_on():
         JsonLines().encode(received(rb'["\ud800"]')[0])
 
 
+@pytest.mark.wire("F7")
 @pytest.mark.fault(62)
 @pytest.mark.parametrize(
     "number", ["18446744073709551616", "-9223372036854775809", "1" * 300, "1" * 5000, "1e400", "-1e999", "1E400"]

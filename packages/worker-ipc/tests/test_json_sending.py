@@ -216,6 +216,7 @@ def test_a_cycle_is_refused():
         JsonLines().encode(cycle)
 
 
+@pytest.mark.wire("F7")
 @pytest.mark.fault(63)
 @pytest.mark.parametrize("value", [2**53, -(2**53), 9007199254740993, 2**63])
 def test_for_javascript_integers_have_53_bits(value):

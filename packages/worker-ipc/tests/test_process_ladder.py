@@ -43,6 +43,7 @@ async def test_asking_is_enough_for_a_child_that_listens():
         assert process.returncode == 0
 
 
+@pytest.mark.wire("E2")
 async def test_sigterm_ends_a_child_that_does_not_listen():
     async with python(BUSY) as process:
         await ready(process)
@@ -52,6 +53,7 @@ async def test_sigterm_ends_a_child_that_does_not_listen():
         assert _ladder.ASK_TIME <= anyio.current_time() - start < _ladder.ASK_TIME + 1
 
 
+@pytest.mark.wire("E2")
 @pytest.mark.fault(4)
 @pytest.mark.fault(29)
 @pytest.mark.fault(30)
@@ -88,6 +90,7 @@ async def test_a_stopped_child_is_ended_too(code, returncode):
         assert process.returncode == returncode
 
 
+@pytest.mark.wire("E3")
 @pytest.mark.fault(36)
 async def test_the_group_goes_with_the_child():
     code = "import os, time\nif os.fork() == 0: time.sleep(1000)\n" + STUBBORN

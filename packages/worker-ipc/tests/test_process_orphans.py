@@ -267,6 +267,7 @@ anyio.run(main, backend=backend)
 """
 
 
+@pytest.mark.wire("F8")
 @pytest.mark.fault(84)
 def test_a_forked_copy_can_do_no_harm(anyio_backend_name):
     with doomed_parent(COPY, "go", anyio_backend_name) as parent:

@@ -40,6 +40,7 @@ anyio.run(main, backend=sys.argv[2])
 """
 
 
+@pytest.mark.wire("E3")
 @pytest.mark.fault(93)
 def test_ctrl_c_reaches_the_parent_and_not_the_child(anyio_backend_name):
     ours, terminal = pty.openpty()

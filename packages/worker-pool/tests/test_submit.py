@@ -94,6 +94,10 @@ class Manual:
                 settle(i, NotStarted(x))
 
 
+class ImmediateInLists(Immediate):
+    batch = 4096
+
+
 class Pooled:
     """Makes manual workers and remembers them."""
 
@@ -662,3 +666,24 @@ async def test_work_that_comes_from_a_callback_is_handed_on() -> None:
                     while worker.pending:
                         worker.answer()
         assert pool.statistics().succeeded == 20
+
+
+@pytest.mark.fault("99f")
+@pytest.mark.parametrize("ordered", [False, True])
+async def test_lists_that_may_be_long_are_not_read_ahead_of_who_looks_at_outcomes(ordered: bool) -> None:
+    taken = 0
+
+    def source() -> Iterator[int]:
+        nonlocal taken
+        for taken in itertools.count(1):
+            yield taken
+
+    worker = ImmediateInLists()
+    async with WorkPool(lambda: worker, max_size=1) as pool, pool.stream(source, ordered=ordered) as outcomes:
+        for _ in range(3):
+            await anext(outcomes)
+        await anyio.wait_all_tasks_blocked()
+        assert taken <= 3 + 64
+        for _ in range(10_000):
+            await anext(outcomes)
+    assert max(map(len, worker.lists)) > 64, "who keeps up is served in long lists"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from anyio import fail_after
@@ -60,8 +61,9 @@ class Channel:
     **Events**: `send`, `send_nowait`; `listen_once`, `listen`, `listen_for`, `release`.
     **Requests** (JSON-RPC 2.0): `request`, `request_nowait`, `request_many_nowait`, `notify`; `handle`.
 
-    Everything is for the tasks of one event loop. Every wait ends: when the peer is gone, what had been received stays
-    readable, and then every pending and future wait raises ChannelClosed.
+    Everything is for the tasks of one event loop; a call from another thread raises RuntimeError. Every wait ends: when
+    the peer is gone, what had been received stays readable, and then every pending and future wait raises
+    ChannelClosed.
     """
 
     def __init__(self, core: Core) -> None:
@@ -90,6 +92,8 @@ class Channel:
         ``jsonrpc``, or Node's reserved ``cmd``); the channel is unharmed. Raises ChannelClosed when the peer is gone.
         """
         core = self._core
+        if get_ident() != core.thread:
+            raise core.elsewhere()
         message = event(type, data)
         stream = core.stream
         await stream.send(message)
@@ -101,6 +105,7 @@ class Channel:
         core = self._core
         if core.error is not None:
             raise core.closed_error()
+        core.check_thread()
         core.stream.send_nowait(event(type, data))
 
     def listen_once(self, type: str | None = None) -> Wait:
@@ -110,6 +115,7 @@ class Channel:
         that nobody took, is given at once.
         """
         core = self._core
+        core.check_thread()
         wait = Wait(core, core.mailbox.claim(type))
         if core.stream.reader.paused:
             core.somebody_waits()
@@ -123,6 +129,7 @@ class Channel:
         peer; when 64 MiB are held while somebody does wait, the channel breaks with Overrun.
         """
         core = self._core
+        core.check_thread()
         return Listener(core, core.mailbox.subscribe(type))
 
     def listen_for(self, type: str | None, handler: Callable[[Message], object]) -> Callable[[], None]:
@@ -140,6 +147,7 @@ class Channel:
 
     def release(self) -> None:
         """Remove every listener: waits, iterations, handlers of events. Functions from `handle` stay."""
+        self._core.check_thread()
         self._core.mailbox.withdraw_since(0)
 
     # --- requests
@@ -155,10 +163,13 @@ class Channel:
         """
         core = self._core
         if timeout is not None:
+            core.check_thread()
             with fail_after(timeout):
                 return await self.request(method, params)
         if core.error is not None:
             raise core.closed_error()
+        if get_ident() != core.thread:
+            raise core.elsewhere()
         writer = core.stream.writer
         if (writer.watching or writer.senders) and writer.busy:
             await core.stream.turn()
@@ -194,6 +205,8 @@ class Channel:
         core = self._core
         if core.error is not None:
             raise core.closed_error()
+        if get_ident() != core.thread:
+            raise core.elsewhere()
         pending = PendingRequest(core, settle)
         pending.id = core.call(pending, method, params)
         return pending
@@ -215,11 +228,14 @@ class Channel:
         core = self._core
         if core.error is not None:
             raise core.closed_error()
+        if get_ident() != core.thread:
+            raise core.elsewhere()
         core.call_many(settle, method, params)
 
     async def notify(self, method: str, params: Params = None) -> None:
         """Call a function of the peer without an answer. Waits and raises as `send` does."""
         core = self._core
+        core.check_thread()
         await core.stream.send(_rpc.notification(method, params))
         if core.stream.writer.broken:
             await core.raise_when_settled()
@@ -233,6 +249,7 @@ class Channel:
         held for it.
         """
         core = self._core
+        core.check_thread()
         remove = core.answers.register(method, function)
         if core.answers.holds:
             core.loop.soon(core.answers.release_held)  # a tick later: more functions may be registered now

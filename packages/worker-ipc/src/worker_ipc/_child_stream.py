@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager, nullcontext
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Generic, Literal, cast, final, overload
 
 from anyio import move_on_after
@@ -50,6 +51,7 @@ class ChildStream(OwnsChild, Generic[MessageT]):
         ChannelClosed if the child is gone or does not read its input any more: half a second later, if it lives on.
         """
         inbox = self._inbox
+        inbox.check_thread()
         await inbox.stream.send(message)
         if inbox.stream.writer.broken:  # most likely it has died, and the exit status is on its way
             with move_on_after(EXIT_TIME):
@@ -58,7 +60,9 @@ class ChildStream(OwnsChild, Generic[MessageT]):
 
     def send_nowait(self, message: MessageT) -> None:
         """Send as `send` does, or raise WouldBlock where it would wait."""
-        self._inbox.stream.send_nowait(message)
+        inbox = self._inbox
+        inbox.check_thread()
+        inbox.stream.send_nowait(message)
         self._check_sent()
 
     def _check_sent(self) -> None:
@@ -76,6 +80,7 @@ class ChildStream(OwnsChild, Generic[MessageT]):
         Waits until the child has read it, or is gone. Idempotent. RuntimeError over a channel, which has one end for
         both directions.
         """
+        self._inbox.check_thread()
         stream = self._inbox.stream
         if not stream.is_pair:
             raise RuntimeError("a channel has one end for both directions: to close it, leave the block")
@@ -91,6 +96,7 @@ class ChildStream(OwnsChild, Generic[MessageT]):
         while not inbox.queue:
             if inbox.error is not None:
                 raise inbox.closed_error()
+            inbox.check_thread()
             await inbox.park()
         return cast("MessageT", inbox.pop())
 
@@ -101,7 +107,10 @@ class ChildStream(OwnsChild, Generic[MessageT]):
 
         Raises EncodeError (nothing was sent) or ChannelClosed.
         """
-        self._inbox.stream.post(message)
+        inbox = self._inbox
+        if get_ident() != inbox.thread:
+            raise inbox.elsewhere()
+        inbox.stream.post(message)
         self._check_sent()
 
     def attach(self, receiver: Receiver[MessageT]) -> None:
@@ -109,6 +118,7 @@ class ChildStream(OwnsChild, Generic[MessageT]):
 
         Reading never pauses then. `receiver.closed` is called once, after the last message.
         """
+        self._inbox.check_thread()
         self._inbox.attach(receiver)
 
     # --- one conversation after another

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ._errors import ChannelClosed, ProtocolError
@@ -36,6 +37,7 @@ class Ending:
         self.loop = loop
         self.group = group
         self.peer = peer
+        self.thread: int = get_ident()  # of the event loop; there is one per thread
         self.error: ChannelClosed | None = None
         self._has_unread = False  # the peer left bytes of ours unread
         self._waiting: list[Waiter] = []
@@ -87,6 +89,18 @@ class Ending:
     def closed_error(self) -> ChannelClosed:
         """Make a new exception each time: one that is raised twice gathers tracebacks."""
         return copy.copy(self.error) if self.error is not None else ChannelClosed()
+
+    def check_thread(self) -> None:
+        """Refuse a call from elsewhere: what it would wait for is told to this channel's own event loop only."""
+        if get_ident() != self.thread:
+            raise self.elsewhere()
+
+    def elsewhere(self) -> RuntimeError:
+        """Make the error for a call from another thread, with or without an event loop of its own."""
+        return RuntimeError(
+            "this channel belongs to the event loop of another thread: call it there, by anyio.from_thread.run or "
+            "run_sync (with token= from a thread that anyio did not start), or open one for each loop"
+        )
 
     def somebody_waits(self) -> None:
         """Read on, if reading was paused: somebody needs a message that is still to come."""

@@ -44,6 +44,7 @@ class Wait:
         if claim.state == WAITING:
             if claim.waiter is not None:
                 raise RuntimeError("this wait is awaited by another task already; call listen_once() for each")
+            self._core.check_thread()
             claim.waiter = waiter = self._core.loop.waiter()
             try:
                 yield from waiter.__await__()
@@ -102,6 +103,7 @@ class Listener:
         return message
 
     async def _park(self) -> None:
+        self._core.check_thread()
         waiters = self._subscription.waiters
         waiter = self._core.loop.waiter()
         waiters.append(waiter)

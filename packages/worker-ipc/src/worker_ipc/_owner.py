@@ -67,6 +67,8 @@ class Child:
         """See `OwnsChild.destroy`."""
         ending = self._ending
         assert ending is not None, "attached before anybody else has it"
+        if self.process.alive:
+            ending.check_thread()
         if ending.error is None:
             await flush_within(ending.stream.writer, min(EXIT_TIME, grace))
         closed = ChannelClosed("the channel was closed on this side", pid=self.process.pid)

@@ -47,6 +47,8 @@ async def test_values_go_there_and_come_back(value):
             assert (await reply)["data"] == value
 
 
+@pytest.mark.wire("C9")
+@pytest.mark.wire("F7")
 @pytest.mark.fault(61)
 @pytest.mark.fault(63)
 async def test_what_javascript_would_change_is_refused_and_what_it_may_send_is_read():

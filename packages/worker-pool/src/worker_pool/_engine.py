@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 import anyio
+from anyio.lowlevel import current_token
 
 from ._acks import PATIENCE, AckFeed
 from ._demand import Demand
@@ -28,6 +30,12 @@ if TYPE_CHECKING:
     from ._options import Options
     from ._outcome import Failure, Outcome
     from ._worker import WorkerInfo
+
+
+ELSEWHERE = (
+    "this pool belongs to another event loop, or to one that has ended: make one pool for each loop, or call it on its "
+    "own, from a thread by anyio.from_thread.run(pool.execute, input) (with token= if anyio did not start the thread)"
+)
 
 
 class Engine:
@@ -54,6 +62,8 @@ class Engine:
         self.is_closed: bool = False
         self.watchdog: Watchdog = Watchdog()
         self._group: TaskGroup | None = None
+        self._loop: Any = None
+        self._thread = 0  # of the event loop, while it runs; no thread has this number
         self._number = 0
         self.nested: int = 0  # lanes whose input waits for this pool
         self._quiet = anyio.Event()  # set when, after the close, no call and no worker is left
@@ -68,10 +78,26 @@ class Engine:
             raise PoolClosed
         if self._group is None:
             raise RuntimeError("enter the pool first: async with WorkPool(make_worker) as pool")
+        self.check_thread()
+
+    def check_thread(self) -> None:
+        """Refuse a call from elsewhere: what it would wait for is told in this pool's own event loop only."""
+        if get_ident() != self._thread:
+            raise RuntimeError(ELSEWHERE)
+
+    def check_loop(self) -> None:
+        """Do so also in a thread that had several loops. It costs a microsecond: not where one input is the work."""
+        try:
+            is_ours = current_token() == self._loop
+        except RuntimeError:  # no event loop here
+            is_ours = False
+        if not is_ours:
+            raise RuntimeError(ELSEWHERE)
 
     def feed(self, source: Any, sink: Sink | None) -> Feed:
         """Make the feed of a call that takes its inputs from `source`."""
         self.check_open()
+        self.check_loop()
         source = resolve(source)
         if hasattr(source, "renew"):
             acks = AckFeed(self, source, sink)
@@ -122,6 +148,11 @@ class Engine:
         if job.feed.is_dropped or not self.demand.put_back(job):
             job.feed.withdrawn(job)
 
+    @property
+    def reach(self) -> int:
+        """How many inputs the workers would have at once now: more than `options.slots` if they take long lists."""
+        return max(self.options.slots, sum(seat.reach for host in self.hosts for seat in host.seats))
+
     def task_starts(self, job: Job, info: WorkerInfo, now: float) -> None:
         """A job that has waited, or that somebody wants to hear of, begins to run."""
         waited = now - job.since if job.since else 0.0
@@ -152,7 +183,8 @@ class Engine:
         if slots > self.slots:  # its lists hold more than one input
             self.slots = slots
             for feed in tuple(self.feeds):
-                feed.widen(2 * slots)
+                if feed.sink is None:  # the others read ahead of who looks at outcomes: see `OutcomeStream`
+                    feed.widen(2 * slots)
         self.roster.started(host)
         self.watchdog.watched.add(host)
         self.watchdog.watched.update(host.seats)
@@ -213,14 +245,23 @@ class Engine:
     async def start(self, group: TaskGroup) -> None:
         """Begin to work in `group`."""
         self._group = group
+        self._loop, self._thread = current_token(), get_ident()
         self._grace = anyio.CancelScope()  # not sooner: it needs a running event loop, and a pool can be made without
-        self.spawn(self.watchdog.run)
+        self.spawn(self._watch)
         self.roster.fill()
+
+    async def _watch(self) -> None:
+        try:
+            await self.watchdog.run()
+        finally:
+            if not self.ended.is_set():  # the event loop was taken from under us, with the block still open
+                self._thread = 0
 
     def close(self, grace: float) -> None:
         """Take nothing more; in `grace` seconds cancel what still runs. A second call can only shorten the time."""
-        if self._group is None:
+        if self._group is None or self.ended.is_set():
             return
+        self.check_loop()
         self._grace.deadline = min(self._grace.deadline, anyio.current_time() + grace)
         if self.is_closed:
             return

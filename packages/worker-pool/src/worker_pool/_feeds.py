@@ -211,6 +211,8 @@ class Feed(Intake):
                 self.engine.check_quiet()
         elif self._is_parked and self.outstanding <= self.window // 2:
             self._heed = self._is_parked = False
+            if self.sink is not None:  # half a window was looked at: keep up with what the workers have become
+                self.window = max(self.window, 2 * self.engine.reach)
             self.engine.demand.ready(self)
 
     def _finish(self) -> None:

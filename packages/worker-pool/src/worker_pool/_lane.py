@@ -38,7 +38,7 @@ current_lane: ContextVar[Lane | None] = ContextVar("current_lane", default=None)
 class Lane:
     """One task that runs jobs. To the demand it is a seat with room for one."""
 
-    room = capacity = 1
+    room = reach = capacity = 1
 
     def __init__(self, host: Host) -> None:
         self.host = host

@@ -68,7 +68,8 @@ class WorkPool(Generic[In, Out]):
     * `grace` (30): how long leaving the block waits for inputs that run.
 
     A cancelled or timed-out execute costs its worker, once its neighbours on that worker have finished: nobody
-    knows what state it is in. The pool belongs to the event loop and the block in which it was entered.
+    knows what state it is in. The pool belongs to the event loop and the block in which it was entered: a call from
+    elsewhere raises RuntimeError.
     """
 
     @overload

@@ -64,6 +64,11 @@ class Port:
         """How many inputs it would take now."""
         return max(0, (self.capacity if self._overlaps or self._target > 1 else 1) - self.load - self._late)
 
+    @property
+    def reach(self) -> int:
+        """How many inputs it has at once while there are enough: two lists."""
+        return self.capacity if self._overlaps else 2 * self._target if self._target > 1 else 1
+
     # --- called by others
 
     def wake(self) -> None:

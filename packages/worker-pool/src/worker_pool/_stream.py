@@ -30,8 +30,8 @@ class OutcomeStream(Generic[In, Out]):
     """An async iterator of outcomes, from `pool.stream`. Enter it, then iterate.
 
     Inputs are taken from its source from when it is entered, as workers are free, and at most twice as many as the
-    pool has slots before their outcomes are looked at: a slow consumer slows the source. (An unordered stream that
-    passes within a millisecond takes up to 64.) It ends after the last outcome. `PoolBroken` and what the source
+    workers have at once before their outcomes are looked at: a slow consumer slows the source. (An unordered stream
+    that passes within a millisecond takes up to 64.) It ends after the last outcome. `PoolBroken` and what the source
     itself raised come then, once, bare. Leaving it early, by `break`, error or cancellation, cancels the inputs that
     still run and waits until they have let go.
     """
@@ -53,6 +53,7 @@ class OutcomeStream(Generic[In, Out]):
         if self._feed is not None:
             raise RuntimeError("a stream can be entered once")
         self._feed = self._engine.feed(self._source, self)
+        self._feed.window = 2 * self._engine.reach
         self._engine.begin(self._feed)
         return self
 
@@ -82,8 +83,8 @@ class OutcomeStream(Generic[In, Out]):
     async def _wait(self, feed: Feed) -> None:
         """Wait for an outcome, or raise what there is to raise at the end."""
         if not self._has_ended:
-            if not self._ordered:
-                self._adapt(feed)
+            self._engine.check_thread()
+            self._adapt(feed)
             await checkpoint()  # most often it is there then, and that is cheaper than to be woken
         while not self._ready:
             if self._has_ended:
@@ -95,10 +96,13 @@ class OutcomeStream(Generic[In, Out]):
                 await self._wake.wait()
 
     def _adapt(self, feed: Feed) -> None:
-        """Take more ahead while windows pass so quickly that turns of the event loop are what they cost."""
+        """Take twice as many ahead as the workers have at once, by what is known of them now.
+
+        Unordered, take more while windows pass so quickly that turns of the event loop are what they cost.
+        """
         now = perf_counter()
-        is_quick, self._waited = now - self._waited < QUICK, now
-        feed.window = max(2 * self._engine.slots, min(2 * feed.window, WIDEST) if is_quick else 0)
+        is_quick, self._waited = now - self._waited < QUICK and not self._ordered, now
+        feed.widen(max(2 * self._engine.reach, min(2 * feed.window, WIDEST) if is_quick else 0))
 
     @property
     def summary(self) -> Summary:

@@ -119,6 +119,7 @@ class Driven(MemorySource[T]):
     async def _drive(self, pulls: Sequence[Callable[[], Awaitable[T]]]) -> None:
         """Start one task per `pull`: each awaits the next item, `StopAsyncIteration` is its end."""
         self._line = line = Demand[T]()
+        line.asking = len(pulls)
         self._items = line.items
         left = len(pulls)
 

@@ -65,11 +65,13 @@ class EventSource(MemorySource[T]):
     def trigger(self, item: T, immediate: bool = False) -> None:
         """Add an item, never waiting. `immediate` puts it at the front of the line instead of the back.
 
-        Call it on the event loop's thread. Raises `SourceClosed`, or `QueueFull` (see `overflow`); the item is
-        still yours then.
+        Call it on the event loop's thread; on another it raises RuntimeError. Raises `SourceClosed`, or `QueueFull`
+        (see `overflow`); the item is still yours then.
         """
         if self._line.closed:
             raise SourceClosed
+        if self._home is not None and threading.get_ident() != self._home[1]:
+            raise RuntimeError("trigger is for the event loop's own thread: use trigger_threadsafe here")
         if len(self._items) >= self._max_pending:
             self._make_room()
         if immediate:

@@ -92,8 +92,14 @@ class IterableSource(Driven[T]):
         try:
             return self.receive_nowait()
         except anyio.WouldBlock:
-            async with self._one_at_a_time:
-                return await self._receive_directly()
+            line = self._line
+            line.stay()
+            line.asking += 1
+            try:
+                async with self._one_at_a_time:
+                    return await self._receive_directly()
+            finally:
+                line.asking -= 1
 
     def __aiter__(self) -> AsyncIterator[T]:
         if not self._entered and self._line.closed and not self._is_spent():

@@ -12,6 +12,7 @@ starve the others, every `TURNS`-th step costs a checkpoint.
 from __future__ import annotations
 
 from collections import deque
+from threading import get_ident
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import anyio
@@ -43,13 +44,20 @@ class Place(Generic[T]):
 
 
 class Line(Generic[T]):
-    """See the module. Not thread-safe: everything happens on the event loop that it is used in."""
+    """See the module. Not thread-safe: everything happens on the event loop that it is used in.
 
-    __slots__ = ("_trace", "closed", "error", "items", "turns", "waiting")
+    `waiting` are the consumers; `blocked` the producers, where the owner of the line bounds it; `asking` counts the
+    tasks that are asking an iterator for the next item.
+    """
+
+    __slots__ = ("_thread", "_trace", "asking", "blocked", "closed", "error", "items", "turns", "waiting")
 
     def __init__(self) -> None:
         self.items: deque[T] = deque()
         self.waiting: deque[Place[T]] = deque()
+        self.blocked: deque[Place[None]] = deque()
+        self.asking = 0
+        self._thread = get_ident()
         self.closed = False
         self.error: Exception | None = None
         self._trace: TracebackType | None = None
@@ -58,6 +66,7 @@ class Line(Generic[T]):
     def put(self, item: T) -> None:
         """Hand the item to who waits longest, or place it at the back."""
         if self.waiting:
+            self.stay()
             self.waiting.popleft().give(item)
         else:
             self.items.append(item)
@@ -65,6 +74,7 @@ class Line(Generic[T]):
     def put_first(self, item: T) -> None:
         """Hand the item to who waits longest, or place it at the front."""
         if self.waiting:
+            self.stay()
             self.waiting.popleft().give(item)
         else:
             self.items.appendleft(item)
@@ -85,6 +95,7 @@ class Line(Generic[T]):
             await self.turn()
         if self.items or self.closed:
             return self.take_nowait()
+        self.stay()
         place = Place[T]()
         self.waiting.append(place)
         self.asked()
@@ -96,6 +107,24 @@ class Line(Generic[T]):
         if place.given is None:
             raise self.end()
         return place.given[0]
+
+    def stay(self) -> None:
+        """Refuse to wait, or to wake, in another thread than those who wait: their event loop would not hear of it.
+
+        While nobody waits, a line may move: to the event loop of the next run, wherever that is.
+        """
+        thread = get_ident()
+        if thread != self._thread:
+            if self.is_waited_in():
+                raise RuntimeError(
+                    "this source is used by an event loop in another thread: call it there, by anyio.from_thread.run "
+                    "or run_sync (with token= from a thread that anyio did not start), or make one for each loop"
+                )
+            self._thread = thread
+
+    def is_waited_in(self) -> bool:
+        """Tell whether somebody has to be woken here."""
+        return bool(self.waiting or self.blocked or self.asking)
 
     def asked(self) -> None:
         """A consumer has begun to wait: who makes items on demand wakes up here."""
@@ -109,6 +138,8 @@ class Line(Generic[T]):
         """Nothing will be added: who waits is told now, who comes later when the items are gone. The first wins."""
         if self.closed:
             return
+        if self.is_waited_in():
+            self.stay()
         self.closed = True
         if error is not None:
             self.error, self._trace = error, error.__traceback__

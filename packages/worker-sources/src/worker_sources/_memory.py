@@ -30,7 +30,7 @@ class MemorySource(Generic[T]):
         Raises `anyio.WouldBlock` if there is none now, `anyio.EndOfStream` if there never will be.
         """
         item = self._line.take_nowait()
-        self._taken()
+        self._taken(item)
         return item
 
     async def receive(self) -> T:
@@ -40,7 +40,7 @@ class MemorySource(Generic[T]):
         other tasks when it has to wait, else every hundred steps or so. Raises `anyio.EndOfStream` at the end.
         """
         item = await self._line.take()
-        self._taken()
+        self._taken(item)
         return item
 
     def __aiter__(self) -> AsyncIterator[T]:
@@ -56,7 +56,7 @@ class MemorySource(Generic[T]):
                 item = await line.take()
             except anyio.EndOfStream:
                 raise StopAsyncIteration from None
-        self._taken()
+        self._taken(item)
         return item
 
     def __len__(self) -> int:
@@ -80,5 +80,5 @@ class MemorySource(Generic[T]):
     ) -> None:
         self.close()
 
-    def _taken(self) -> None:
-        """An item has left: whoever keeps count of places does it here."""
+    def _taken(self, item: T) -> None:
+        """An item has left: whoever keeps count of places does it here. If this raises, the item is back."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from typing import TypeVar
 
 from ._errors import QueueFull, SourceClosed
@@ -32,7 +31,6 @@ class QueueSource(MemorySource[T]):
         super().__init__()
         self._maxsize = maxsize
         self._places = maxsize or math.inf
-        self._producers: deque[Place[None]] = deque()
         self._reserved = 0  # places given to producers that have not run since
         self._count = 0
 
@@ -66,7 +64,7 @@ class QueueSource(MemorySource[T]):
             line.turns -= 1
         else:
             await line.turn()
-        if self._producers or len(self._items) + self._reserved >= self._places:
+        if line.blocked or len(self._items) + self._reserved >= self._places:
             await self._wait_for_place()
         if line.closed:
             raise SourceClosed
@@ -76,30 +74,40 @@ class QueueSource(MemorySource[T]):
     def close(self) -> None:
         """Take nothing more: blocked producers get `SourceClosed` and keep their item. What is queued drains."""
         super().close()
-        while self._producers:
+        while self._line.blocked:
             self._admit_next()
 
     async def _wait_for_place(self) -> None:
         if self._line.closed:
             return
+        self._line.stay()
         place = Place[None]()
-        self._producers.append(place)
+        self._line.blocked.append(place)
         try:
             await place.event.wait()
         except BaseException:
             if place.given is None:
-                self._producers.remove(place)
+                self._line.blocked.remove(place)
             else:
                 self._reserved -= 1
-                self._taken()
+                self._admit()
             raise
         self._reserved -= 1
 
-    def _taken(self) -> None:
-        while self._producers and len(self._items) + self._reserved < self._places:
+    def _taken(self, item: T) -> None:
+        if self._line.blocked:
+            try:
+                self._line.stay()
+            except RuntimeError:
+                self._items.appendleft(item)
+                raise
+            self._admit()
+
+    def _admit(self) -> None:
+        while self._line.blocked and len(self._items) + self._reserved < self._places:
             self._admit_next()
 
     def _admit_next(self) -> None:
         # The producer keeps its item until it runs: cancelled before that it has put nothing, whatever we did here.
         self._reserved += 1
-        self._producers.popleft().give(None)
+        self._line.blocked.popleft().give(None)

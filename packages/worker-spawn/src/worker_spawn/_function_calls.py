@@ -28,6 +28,9 @@ InputT = TypeVar("InputT")
 ResultT = TypeVar("ResultT")
 
 
+_ERROR = {"type", "message", "traceback"}  # the members of an answer that is an error: all of them are text
+
+
 def joins(codec: Codec[Any]) -> bool:
     """Tell whether a message of the child is an array of replies, and not one of them."""
     return not isinstance(codec, Pickled)
@@ -169,6 +172,8 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
             self._answer(reply)
 
     def _answer(self, reply: Any) -> None:
+        if not self._lists or not _is_answer(reply):  # before it counts: whoever waits for an answer waits on
+            raise ProtocolError(f"not an answer of a function child: {reply!r:.200}")
         calls = self._lists[0]
         index = calls.answered
         calls.answered = index + 1
@@ -208,6 +213,7 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
         answers = [reply for reply in replies if _is_answer(reply)]
         known = self._answered - written  # fetched before, or written and noted as such too late
         new = answers[known:] if known >= 0 else []
+        del new[self._sent - self._answered :]
         for reply in new:
             self._answer(reply)
         self._settle()
@@ -265,8 +271,10 @@ def printable(text: str) -> str:
 
 
 def _is_answer(reply: Any) -> bool:
-    """Tell an answer from what else may be in a journal.
+    """Tell an answer from what else a child may say, or have in a journal.
 
     A child that died between its write and its note of it has its greeting and its logs still in there.
     """
-    return reply.__class__ is list or (reply.__class__ is dict and reply.keys() == {"type", "message", "traceback"})
+    if reply.__class__ is dict:
+        return reply.keys() == _ERROR and all(text.__class__ is str for text in reply.values())
+    return reply.__class__ is list and len(reply) < 2

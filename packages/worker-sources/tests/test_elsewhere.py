@@ -1,0 +1,160 @@
+"""A source in memory belongs to the event loop that waits in it: from another thread nobody there would be woken."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+from anyio import fail_after, from_thread, to_thread, wait_all_tasks_blocked
+
+from worker_sources import EventSource, IterableSource, QueueSource, merge
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+pytestmark = pytest.mark.fault(86)
+
+ELSEWHERE = "another thread: call it there, by anyio.from_thread"
+
+other_loop = pytest.mark.parametrize("other", ["asyncio", "trio"])
+
+
+async def refused_elsewhere(other: str, call: Callable[[], Awaitable[object]]) -> None:
+    """Make the call in another thread, in an event loop of its own; the limit makes a hang fail."""
+
+    async def body() -> None:
+        with fail_after(5), pytest.raises(RuntimeError, match=ELSEWHERE):
+            await call()
+
+    await to_thread.run_sync(partial(anyio.run, body, backend=other))
+
+
+def refused_in_a_thread(call: Callable[[], object]) -> None:
+    with pytest.raises(RuntimeError, match=ELSEWHERE):
+        call()
+
+
+async def receive_into(source: Any, into: list[object]) -> None:
+    into.append(await source.receive())
+
+
+@pytest.mark.anyio
+@other_loop
+async def test_who_waits_is_not_woken_from_another_loop(other: str) -> None:
+    source, seen = QueueSource[int](), list[object]()
+    async with anyio.create_task_group() as group:
+        group.start_soon(receive_into, source, seen)
+        await wait_all_tasks_blocked()
+        await refused_elsewhere(other, lambda: source.put(1))
+        await refused_elsewhere(other, source.receive)
+        await refused_elsewhere(other, source.aclose)
+        assert len(source) == 0
+        assert not source.total
+        await source.put(2)
+    assert seen == [2]
+
+
+@pytest.mark.anyio
+async def test_who_waits_is_not_woken_by_a_thread_unless_as_it_is_told() -> None:
+    source, seen = QueueSource[int](), list[object]()
+    async with anyio.create_task_group() as group:
+        group.start_soon(receive_into, source, seen)
+        await wait_all_tasks_blocked()
+        await to_thread.run_sync(refused_in_a_thread, lambda: source.put_nowait(1))
+        await to_thread.run_sync(refused_in_a_thread, source.close)
+        await to_thread.run_sync(lambda: from_thread.run_sync(source.put_nowait, 2))
+    assert seen == [2]
+
+
+@pytest.mark.anyio
+@other_loop
+async def test_a_producer_that_waits_keeps_its_place_and_the_item_before_it_stays(other: str) -> None:
+    source = QueueSource[int](maxsize=1)
+    await source.put(1)
+    async with anyio.create_task_group() as group:
+        group.start_soon(source.put, 2)
+        await wait_all_tasks_blocked()
+        await refused_elsewhere(other, source.receive)
+        await refused_elsewhere(other, lambda: anext(source))
+        await refused_elsewhere(other, lambda: source.put(3))
+        await to_thread.run_sync(refused_in_a_thread, source.receive_nowait)
+        assert await source.receive() == 1
+    assert await source.receive() == 2
+
+
+@pytest.mark.anyio
+async def test_trigger_says_which_trigger_is_for_threads() -> None:
+    source = EventSource[int]()
+
+    def trigger() -> None:
+        with pytest.raises(RuntimeError, match="use trigger_threadsafe here"):
+            source.trigger(1)
+        source.trigger_threadsafe(2)
+
+    await to_thread.run_sync(trigger)
+    assert await source.receive() == 2
+
+
+@pytest.mark.anyio
+@other_loop
+async def test_an_iterator_has_its_owner_in_one_loop(other: str) -> None:
+    gate = anyio.Event()
+
+    async def numbers() -> AsyncIterator[int]:
+        await gate.wait()
+        yield 1
+
+    async with IterableSource(numbers) as source:
+        await refused_elsewhere(other, source.receive)
+        await refused_elsewhere(other, lambda: anext(aiter(source)))
+        gate.set()
+        assert [item async for item in source] == [1]
+    async with merge(QueueSource[int]()) as merged:
+        await refused_elsewhere(other, merged.receive)
+
+
+@pytest.mark.anyio
+@other_loop
+async def test_an_iterator_without_an_owner_is_asked_by_one_loop_at_a_time(other: str) -> None:
+    gate, seen = anyio.Event(), list[object]()
+
+    async def numbers() -> AsyncIterator[int]:
+        await gate.wait()
+        yield 1
+
+    source = IterableSource(numbers)
+    async with anyio.create_task_group() as group:
+        group.start_soon(receive_into, source, seen)
+        await wait_all_tasks_blocked()
+        await refused_elsewhere(other, source.receive)
+        gate.set()
+    assert seen == [1]
+    assert [item async for item in source] == []
+
+
+@pytest.mark.parametrize("then", ["asyncio", "trio"])
+def test_a_source_that_nobody_waits_in_goes_on_in_the_next_run(then: str, anyio_backend_name: str) -> None:
+    """Also in another thread: nothing in it belongs to the run that has ended."""
+    source, event = QueueSource[int](), EventSource[int]()
+
+    async def run(expected: int) -> None:
+        async def put() -> None:
+            await source.put(expected)
+            event.trigger(expected)
+
+        with fail_after(5):
+            async with anyio.create_task_group() as group:
+                group.start_soon(put)
+                assert await source.receive() == expected
+                assert await event.receive() == expected
+
+    anyio.run(run, 1, backend=anyio_backend_name)
+    anyio.run(run, 2, backend=then)
+
+    async def receive_elsewhere() -> None:
+        source.put_nowait(3)
+        await to_thread.run_sync(partial(anyio.run, source.receive, backend=then))
+
+    anyio.run(receive_elsewhere, backend=anyio_backend_name)

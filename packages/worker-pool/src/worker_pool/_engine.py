@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 import anyio
-from anyio.lowlevel import current_token
 
 from ._acks import PATIENCE, AckFeed
 from ._demand import Demand
 from ._errors import PoolBroken, PoolClosed
 from ._events import Events, TaskFinished, TaskStarted, WorkerStarted, WorkerStartFailed, WorkerStopped, log
 from ._feeds import Feed
+from ._home import Home
 from ._host import Host
 from ._pump import Pump, pulls, pump_for, resolve
 from ._roster import Roster
@@ -30,12 +29,6 @@ if TYPE_CHECKING:
     from ._options import Options
     from ._outcome import Failure, Outcome
     from ._worker import WorkerInfo
-
-
-ELSEWHERE = (
-    "this pool belongs to another event loop, or to one that has ended: make one pool for each loop, or call it on its "
-    "own, from a thread by anyio.from_thread.run(pool.execute, input) (with token= if anyio did not start the thread)"
-)
 
 
 class Engine:
@@ -62,8 +55,7 @@ class Engine:
         self.is_closed: bool = False
         self.watchdog: Watchdog = Watchdog()
         self._group: TaskGroup | None = None
-        self._loop: Any = None
-        self._thread = 0  # of the event loop, while it runs; no thread has this number
+        self.home: Home = Home()
         self._number = 0
         self.nested: int = 0  # lanes whose input waits for this pool
         self._quiet = anyio.Event()  # set when, after the close, no call and no worker is left
@@ -78,26 +70,12 @@ class Engine:
             raise PoolClosed
         if self._group is None:
             raise RuntimeError("enter the pool first: async with WorkPool(make_worker) as pool")
-        self.check_thread()
-
-    def check_thread(self) -> None:
-        """Refuse a call from elsewhere: what it would wait for is told in this pool's own event loop only."""
-        if get_ident() != self._thread:
-            raise RuntimeError(ELSEWHERE)
-
-    def check_loop(self) -> None:
-        """Do so also in a thread that had several loops. It costs a microsecond: not where one input is the work."""
-        try:
-            is_ours = current_token() == self._loop
-        except RuntimeError:  # no event loop here
-            is_ours = False
-        if not is_ours:
-            raise RuntimeError(ELSEWHERE)
+        self.home.check_thread()
 
     def feed(self, source: Any, sink: Sink | None) -> Feed:
         """Make the feed of a call that takes its inputs from `source`."""
         self.check_open()
-        self.check_loop()
+        self.home.check_loop()
         source = resolve(source)
         if hasattr(source, "renew"):
             acks = AckFeed(self, source, sink)
@@ -245,7 +223,7 @@ class Engine:
     async def start(self, group: TaskGroup) -> None:
         """Begin to work in `group`."""
         self._group = group
-        self._loop, self._thread = current_token(), get_ident()
+        self.home.enter()
         self._grace = anyio.CancelScope()  # not sooner: it needs a running event loop, and a pool can be made without
         self.spawn(self._watch)
         self.roster.fill()
@@ -255,13 +233,13 @@ class Engine:
             await self.watchdog.run()
         finally:
             if not self.ended.is_set():  # the event loop was taken from under us, with the block still open
-                self._thread = 0
+                self.home.leave()
 
     def close(self, grace: float) -> None:
         """Take nothing more; in `grace` seconds cancel what still runs. A second call can only shorten the time."""
-        if self._group is None or self.ended.is_set():
+        if self._group is None or (self.is_closed and self.ended.is_set()):
             return
-        self.check_loop()
+        self.home.check_loop()
         self._grace.deadline = min(self._grace.deadline, anyio.current_time() + grace)
         if self.is_closed:
             return

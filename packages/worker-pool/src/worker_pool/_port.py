@@ -3,9 +3,8 @@
 How many are in flight:
 
 * A worker that says `overlaps` runs all it has at once: it is kept full, up to `concurrency * batch` inputs.
-* Any other runs them one after another. What waits behind the first could run elsewhere, so it gets more than one
-  only as long as that is quick: lists hold as many inputs as take `QUANTUM` seconds by what was measured, twice as
-  many at most as before, and two lists are in flight, so that the second is there when the first has ended.
+* Any other runs them one after another. It gets more than one only as long as that is quick (see `_pace`), and two
+  lists are in flight, so that the second is there when the first has ended.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from anyio.lowlevel import checkpoint
 from ._batch import Batch
 from ._errors import TaskTimeout
 from ._events import log
+from ._pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from ._lane import Verdict
     from ._worker import Answer
 
-QUANTUM = 0.001  # seconds of work in one list: long beside a message (20 us), short beside what anybody notices
 BREATH = 64  # lists between two visits to the event loop, if the worker settles them before `submit` returns
 
 
@@ -50,10 +49,8 @@ class Port:
         batch = getattr(worker, "batch", None)
         self._longest = options.concurrency if batch is None else max(1, batch)
         self.capacity: int = options.concurrency if batch is None else options.concurrency * self._longest
-        self._target = 1 if not self._overlaps else self._longest
-        self._pace = math.inf  # seconds per input, measured
+        self._pace = Pace(min(self._longest, self.capacity // 2))  # so that there is room for two lists
         self._last = 0.0  # when the previous input ended
-        self._list_ended = 0.0  # ... and the previous list
         self._batches: dict[Batch, None] = {}  # in the order of submission
         self._is_idle = False
         self._is_pumping = False
@@ -62,12 +59,12 @@ class Port:
     @property
     def room(self) -> int:
         """How many inputs it would take now."""
-        return max(0, (self.capacity if self._overlaps or self._target > 1 else 1) - self.load - self._late)
+        return max(0, (self.capacity if self._overlaps or self._pace.target > 1 else 1) - self.load - self._late)
 
     @property
     def reach(self) -> int:
         """How many inputs it has at once while there are enough: two lists."""
-        return self.capacity if self._overlaps else 2 * self._target if self._target > 1 else 1
+        return self.capacity if self._overlaps else 2 * self._pace.target if self._pace.target > 1 else 1
 
     # --- called by others
 
@@ -164,10 +161,11 @@ class Port:
         room = self.capacity - self.load - self._late
         if self._overlaps:
             return min(self._longest, room)
+        target = self._pace.target
         if room == self.capacity:
-            return self._target
-        behind = self.capacity - room <= self._target and self._target > 1  # at most one list waits behind another
-        return self._target if behind and room >= self._target else 0
+            return target
+        behind = self.capacity - room <= target and target > 1  # at most one list waits behind another
+        return target if behind and room >= target else 0
 
     def _take(self, size: int) -> Batch | None:
         demand = self._demand
@@ -242,7 +240,7 @@ class Port:
         else:
             self._ended(batch, now)
             if not self._overlaps:
-                self._target = 1  # it is slower than was measured: this one is not to come back to wait here
+                self._pace.was_wrong()
             self.host.engine.put_back(batch.close(i))
         self._proceed(batch, now)
 
@@ -265,8 +263,7 @@ class Port:
         if not batch.left and batch in self._batches:
             del self._batches[batch]
             if not self._overlaps:
-                self._measure((now - max(batch.at, self._list_ended)) / len(batch.inputs))
-                self._list_ended = now
+                self._pace.list_ended(len(batch.inputs), batch.at, now)
         if more:
             return
         host = self.host
@@ -277,14 +274,6 @@ class Port:
                 self.pump()
             elif self._demand.has_held:
                 self._demand.stir()
-
-    def _measure(self, seconds: float) -> None:
-        """Learn the pace, and set the length of lists by it: at once down, and up by steps."""
-        if self._longest == 1:
-            return
-        self._pace = max(seconds, (min(self._pace, 1.0) + seconds) / 2, 1e-7)
-        longest = min(self._longest, self.capacity // 2)  # so that there is room for two
-        self._target = max(1, min(longest, self._target * 2, int(QUANTUM / self._pace)))
 
     def _give_up(self, batch: Batch, i: int, job: Job, verdict: Verdict) -> None:
         """End a job that the worker has not settled. The worker is in doubt then, unless it says otherwise."""

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -382,7 +383,7 @@ def test_ctrl_c_is_the_parents_alone_and_no_child_prints_a_traceback(loop: str, 
 @pytest.mark.fault(95)
 @every_stack
 @pytest.mark.parametrize("thief", ["SIGCHLD is ignored", "somebody waits for all"])
-async def test_a_death_whose_status_is_lost_is_a_death_all_the_same(stack: str, thief: str) -> None:
+async def test_a_death_whose_status_is_lost_is_a_death_all_the_same(stack: str, thief: str, tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGCHLD)
     if thief == "SIGCHLD is ignored":
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -392,9 +393,8 @@ async def test_a_death_whose_status_is_lost_is_a_death_all_the_same(stack: str, 
                 first = await pool.execute(["pid", None])
                 ends = Ends()
                 async with anyio.create_task_group() as group:
-                    group.start_soon(ends.of, pool.execute, ["nap", 600])
-                    await until(lambda: pool.statistics().running == 1)
-                    await anyio.wait_all_tasks_blocked()
+                    group.start_soon(ends.of, pool.execute, ["begin", str(tmp_path / "begun")])
+                    await until((tmp_path / "begun").exists)
                     (kill if thief == "SIGCHLD is ignored" else kill_and_reap)(first)
                 [error] = ends.errors
                 assert isinstance(error, WorkerDied)

@@ -72,6 +72,11 @@ class Engine:
             raise RuntimeError("enter the pool first: async with WorkPool(make_worker) as pool")
         self.home.check_thread()
 
+    @property
+    def succeeded(self) -> int:
+        """Inputs that ended with a result so far."""
+        return self.tally.succeeded + sum(feed.succeeded for feed in self.feeds)
+
     def feed(self, source: Any, sink: Sink | None) -> Feed:
         """Make the feed of a call that takes its inputs from `source`."""
         self.check_open()
@@ -198,8 +203,6 @@ class Engine:
         self.hosts.discard(host)
         self.watchdog.watched.difference_update(host.seats, [host])
         self.tally.stopped += 1
-        if host.info.tasks:
-            self.roster.futile = 0
         self.tally.run_time += host.info.run_time
         log.debug("worker %r is gone: %s", host.info.id, event.reason)
         if self.events:

@@ -75,7 +75,8 @@ class Host:
     def give_back(self, job: Job, error: Exception, started: float, ended: float) -> None:
         """The worker has come to its end before it began `job`: that runs elsewhere, or fails with `error`."""
         if self._may_give_back is None:
-            self._may_give_back = self.engine.roster.ended_unstarted(self.info.tasks > 0)
+            engine = self.engine
+            self._may_give_back = engine.roster.ended_unstarted(self.info.tasks > 0, engine.succeeded)
             self.leave("inactive")
         if self._may_give_back:
             self.engine.put_back(job)

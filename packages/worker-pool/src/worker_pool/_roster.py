@@ -43,6 +43,7 @@ class Roster:
         self.phases: dict[Hashable, Phase] = {}
         self.failures: int = 0  # starts that failed in a row
         self.futile: int = 0  # workers that ended in a row and had not even begun the first input they were given
+        self._succeeded = 0  # inputs, when that was last looked at
         self.broken: BaseException | None = None
         self.is_closed = False
         self._is_resting = False
@@ -108,13 +109,15 @@ class Roster:
         """A worker takes nothing more. It counts until it is gone."""
         self.phases[worker] = Phase.LEAVING
 
-    def ended_unstarted(self, has_worked: bool) -> bool:
+    def ended_unstarted(self, has_worked: bool, succeeded: int) -> bool:
         """A worker came to its end before it began what it was given; return whether others may be tried with that.
 
         All that are here may have been killed at once. More than that, and as many as starts may fail, is no accident:
-        a program that dies whenever it is ready would be started for ever.
+        a program that dies whenever it is ready would be started for ever. Where inputs succeed, somebody else kills.
         """
-        self.futile = 0 if has_worked else self.futile + 1
+        if has_worked or succeeded != self._succeeded:
+            self.futile, self._succeeded = 0, succeeded
+        self.futile += not has_worked
         return self.futile < self.max_size + self.max_failures
 
     def gone(self, worker: Hashable) -> bool:

@@ -100,6 +100,7 @@ async def test_statistics_are_a_frozen_snapshot_that_adds_up() -> None:
         await anyio.wait_all_tasks_blocked()
         for _ in range(2):
             group.start_soon(pool.execute, "d")
+        await anyio.wait_all_tasks_blocked()  # they wait from here on, however late they came
         await anyio.sleep(0.06)
         seen = pool.statistics()
         assert (seen.alive, seen.starting, seen.leaving) == (1, 0, 0)

@@ -14,8 +14,8 @@ from worker_ipc import ChannelClosed, ChildStream, open_stream
 from worker_ipc.codecs import Codec, JsonLines, Pickled
 
 from . import _journal
-from ._errors import FunctionError, WorkerDied
-from ._function_calls import FunctionCalls, joins
+from ._errors import WorkerDied
+from ._function_calls import FunctionCalls, read_greeting
 from ._in_process import InProcessWorker
 from ._withdrawal import withdrawing
 from ._worker import SpawnedWorker, logger
@@ -126,11 +126,8 @@ class function_worker(Generic[InputT, ResultT]):  # noqa: N801 - it reads as the
             greeting: Any = await stream.receive()
         except ChannelClosed as closed:
             raise WorkerDied.from_closed(name, "init", closed) from closed
-        if joins(codec):
-            [greeting] = greeting
-        if "failed" in greeting:
-            raise FunctionError(**greeting["failed"])
-        journal = _journal.Journal(memory) if memory is not None and greeting["ready"] else None
+        has_journal = read_greeting(greeting, codec)
+        journal = _journal.Journal(memory) if memory is not None and has_journal else None
         if journal is not None:
             stack.callback(journal.close)
         worker: FunctionCalls[InputT, ResultT] = FunctionCalls(name, stream, codec, journal)

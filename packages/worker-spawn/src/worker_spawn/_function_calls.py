@@ -36,6 +36,17 @@ def joins(codec: Codec[Any]) -> bool:
     return not isinstance(codec, Pickled)
 
 
+def read_greeting(message: Any, codec: Codec[Any]) -> bool:
+    """Tell whether the child, by its first message, uses the journal. Raises FunctionError if it could not begin."""
+    match message if joins(codec) else [message]:
+        case [{"ready": bool(has_journal)}]:
+            return has_journal
+        case [{"failed": {"type": str(kind), "message": str(text), "traceback": str(trace)}}]:
+            raise FunctionError(kind, text, trace)
+        case _:
+            raise ProtocolError(f"not the greeting of a function child: {message!r:.200}")
+
+
 class Calls(Generic[InputT]):
     """One list of inputs that the child has, answered from the front."""
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 from anyio import fail_after, from_thread, to_thread
-from anyio.lowlevel import current_token
 
 from worker_pool import PoolClosed, WorkPool
 
@@ -98,10 +97,9 @@ async def test_a_thread_without_a_loop_is_told_how_to_call(call: Callable[[Any],
 
 @pytest.mark.anyio
 async def test_a_thread_may_call_the_way_that_it_is_told() -> None:
-    async with make_pool() as pool:
-        token = current_token()
+    async with make_pool() as pool, from_thread.BlockingPortal() as portal:
         assert await to_thread.run_sync(lambda: from_thread.run(pool.execute, 1)) == 2
-        assert await to_thread.run_sync(lambda: from_thread.run(pool.execute, 2, token=token)) == 4
+        assert await to_thread.run_sync(lambda: portal.call(pool.execute, 2)) == 4
 
 
 def test_after_its_run_a_pool_is_closed(anyio_backend_name: str) -> None:

@@ -99,7 +99,7 @@ class Ending:
         """Make the error for a call from another thread, with or without an event loop of its own."""
         return RuntimeError(
             "this channel belongs to the event loop of another thread: call it there, by anyio.from_thread.run or "
-            "run_sync (with token= from a thread that anyio did not start), or open one for each loop"
+            "run_sync, or by a BlockingPortal of that loop; or open one for each loop"
         )
 
     def somebody_waits(self) -> None:

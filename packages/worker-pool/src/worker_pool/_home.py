@@ -9,7 +9,7 @@ from anyio.lowlevel import current_token
 
 ELSEWHERE = (
     "this pool belongs to another event loop, or to one that has ended: make one pool for each loop, or call it on its "
-    "own, from a thread by anyio.from_thread.run(pool.execute, input) (with token= if anyio did not start the thread)"
+    "own, from a thread by anyio.from_thread.run(pool.execute, input), or by a BlockingPortal of that loop"
 )
 
 

@@ -34,6 +34,8 @@ class Sink(Protocol):
 class Feed(Intake):
     """An intake, and what becomes of the jobs that were taken there."""
 
+    window: int
+
     def __init__(self, engine: Engine, pull: Callable[[], Any] | None, sink: Sink | None = None) -> None:
         super().__init__(engine, pull, may_pile_up=sink is not None)
         self.sink = sink

@@ -16,10 +16,10 @@ class LineBuffer:
     """Splits at newlines (``\\n`` only; a carriage return stays in the line) what arrives in any chunking."""
 
     def __init__(self, max_line: int) -> None:
-        self.max_line = max_line
+        self.max_line: int = max_line
         self._parts: list[bytes | bytearray] = []
-        self.pending = 0  # bytes of a line whose newline has not come
-        self.too_large = False  # a line above the limit has begun: there will be no more lines
+        self.pending: int = 0  # bytes of a line whose newline has not come
+        self.too_large: bool = False  # a line above the limit has begun: there will be no more lines
 
     def block(self, data: Buffer) -> bytes:
         """Take the next bytes; return all lines that are whole now in one piece, each with its newline.

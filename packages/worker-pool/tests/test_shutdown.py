@@ -262,21 +262,6 @@ async def test_process_returns_its_counts_after_a_shutdown() -> None:
     assert next(source) == 3
 
 
-@pytest.mark.fault(53)
-async def test_a_closed_pool_refuses_at_once() -> None:
-    workers = FakeWorkers()
-    async with WorkPool(workers) as pool:
-        pool.close()
-        with pytest.raises(PoolClosed):
-            await pool.execute("a")
-        with pytest.raises(PoolClosed):
-            await pool.process("a")
-        with pytest.raises(PoolClosed):
-            async with pool.stream("a"):
-                pass
-    assert workers.made == []
-
-
 async def test_an_unused_pool_leaves_nothing() -> None:
     pool = WorkPool(FakeWorkers(), min_size=2, max_size=2)
     del pool

@@ -11,7 +11,7 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from worker_pool import PoolBroken, StartTimeout, TaskAborted, WorkerInfo, WorkPool
+from worker_pool import PoolBroken, PoolClosed, StartTimeout, TaskAborted, WorkerInfo, WorkPool
 from worker_pool.testing import Die, FakeWorker, FakeWorkers, Hang, WorkerDied, check_worker
 
 if TYPE_CHECKING:
@@ -391,6 +391,16 @@ async def test_starts_that_keep_failing_break_the_pool_for_everyone() -> None:
     assert "start" in str(errors[0])
 
 
+async def refuses(pool: WorkPool[Any, Any], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        await pool.execute("a")
+    with pytest.raises(error):
+        await pool.process("a")
+    with pytest.raises(error):
+        async with pool.stream("a"):
+            pass
+
+
 @pytest.mark.fault(53)
 async def test_a_broken_pool_refuses_at_once() -> None:
     workers = FakeWorkers(starts=[OSError()] * 9)
@@ -398,13 +408,16 @@ async def test_a_broken_pool_refuses_at_once() -> None:
         with pytest.raises(PoolBroken):
             await pool.execute("a")
         for _ in range(3):
-            with pytest.raises(PoolBroken):
-                await pool.execute("a")
-            with pytest.raises(PoolBroken):
-                await pool.process("a")
-            with pytest.raises(PoolBroken):
-                async with pool.stream("a"):
-                    pass
+            await refuses(pool, PoolBroken)
+    assert workers.made == []
+
+
+@pytest.mark.fault(53)
+async def test_a_closed_pool_refuses_at_once() -> None:
+    workers = FakeWorkers()
+    async with WorkPool(workers) as pool:
+        pool.close()
+        await refuses(pool, PoolClosed)
     assert workers.made == []
 
 

@@ -53,7 +53,7 @@ class Calls:
     def __init__(self) -> None:
         self._last = 0
         self.pending: dict[int, Waiter | Group] = {}
-        self.answered: list[Group] = []  # those that `report` will tell of the replies since the last time
+        self.answered: dict[Group, None] = {}  # those that `report` will tell of the replies since the last time
         self.late: int = 0  # replies to nobody: unknown ids, doubled replies, answers after a cancellation
 
     def open(self, waiter: Waiter) -> int:
@@ -73,8 +73,7 @@ class Calls:
         id: Any = reply.get("id")
         waiter = self.pending.pop(id, None) if id.__class__ is int else None  # True == 1: not here
         if isinstance(waiter, Group):
-            if not waiter.answers:
-                self.answered.append(waiter)
+            self.answered[waiter] = None
             if "error" in reply:
                 waiter.answers.append((id - waiter.first, *settlement(reply)))
             else:
@@ -93,8 +92,7 @@ class Calls:
         pending, self.pending = self.pending, {}
         for id, waiter in pending.items():
             if isinstance(waiter, Group):
-                if not waiter.answers:
-                    self.answered.append(waiter)
+                self.answered[waiter] = None
                 waiter.answers.append((id - waiter.first, None, error))
             elif not waiter.done():
                 waiter.set_result(error)
@@ -103,9 +101,9 @@ class Calls:
     def report(self) -> None:
         """Give every group what came for it since the last time."""
         while self.answered:
-            answered, self.answered = self.answered, []
-            last = answered.pop()
-            for group in answered:
+            *others, last = self.answered
+            self.answered = {}
+            for group in others:
                 group.report(True)
             last.report(False)
 

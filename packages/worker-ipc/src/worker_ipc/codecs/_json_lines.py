@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from ._json import Interop
 
 _BLANK = b" \t\r"
-_NEWLINE = 0x0A
 
 
 class JsonLines:
@@ -53,8 +52,6 @@ class JsonLinesDecoder(LineBuffer):
 
     def feed(self, data: Buffer, /) -> list[Any]:
         """Take the next bytes; return the messages that are whole now, in order."""
-        if data and not self.pending and data[-1] == _NEWLINE and len(data) <= self.max_line:
-            return _decode(bytes(data))  # the usual case: whole lines, as they were written
         block = self.block(data)
         messages = _decode(block) if block else []
         if self.too_large:

@@ -16,7 +16,7 @@ class LineBuffer:
     """Splits at newlines (``\\n`` only; a carriage return stays in the line) what arrives in any chunking."""
 
     def __init__(self, max_line: int) -> None:
-        self.max_line: int = max_line
+        self._max_line = max_line
         self._parts: list[bytes | bytearray] = []
         self.pending: int = 0  # bytes of a line whose newline has not come
         self.too_large: bool = False  # a line above the limit has begun: there will be no more lines
@@ -29,7 +29,7 @@ class LineBuffer:
         """
         if type(data) is not bytes:
             data = bytes(data)
-        if not self.pending and data[-1:] == b"\n" and len(data) <= self.max_line:
+        if not self.pending and data[-1:] == b"\n" and len(data) <= self._max_line:
             return data  # the usual case: whole lines, as they were written
         end = data.rfind(b"\n") + 1
         if not end:
@@ -39,7 +39,7 @@ class LineBuffer:
         if self.pending:
             self._parts.append(block)
             block = self.rest()
-        if len(block) > self.max_line + 1:
+        if len(block) > self._max_line + 1:
             block = self._within(block)
         if not self.too_large and end < len(data):
             self._keep(data[end:])
@@ -54,13 +54,13 @@ class LineBuffer:
 
     def refuse(self) -> MessageTooLarge:
         """Make the error for the line that is too large."""
-        return MessageTooLarge(f"a line is longer than max_message={self.max_line} bytes")
+        return MessageTooLarge(f"a line is longer than max_message={self._max_line} bytes")
 
     def _keep(self, data: bytes) -> None:
         self.pending += len(data)
         if self.pending >= LARGE:
             keep_large_blocks()
-        if self.pending > self.max_line:
+        if self.pending > self._max_line:
             self.too_large = True
             self._parts.clear()
         elif len(data) >= _SMALL:
@@ -74,7 +74,7 @@ class LineBuffer:
         """Return the lines of `block` before the first one that is too large."""
         start = 0
         while end := block.find(b"\n", start) + 1:
-            if end - start > self.max_line + 1:
+            if end - start > self._max_line + 1:
                 self.too_large = True
                 return block[:start]
             start = end

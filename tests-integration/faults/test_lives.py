@@ -166,6 +166,7 @@ async def test_what_ends_within_the_grace_has_its_result_and_what_does_not_is_cu
     assert [type(error) for error in ends.errors] == [PoolClosed] * 2
 
 
+@pytest.mark.stress
 @pytest.mark.fault(47)
 @every_stack
 async def test_children_that_are_starting_when_the_pool_closes_are_ended(stack: str) -> None:
@@ -382,6 +383,7 @@ def test_ctrl_c_is_the_parents_alone_and_no_child_prints_a_traceback(loop: str, 
         assert parent.gone_within(1) == []
 
 
+@pytest.mark.stress
 @pytest.mark.fault(95)
 @every_stack
 @pytest.mark.parametrize("thief", ["SIGCHLD is ignored", "somebody waits for all"])

@@ -54,6 +54,7 @@ def test_nobody_survives_a_parent_that_is_killed(loop: str, command: str) -> Non
         assert parent.gone_within(1) == []
 
 
+@pytest.mark.stress
 @pytest.mark.fault(79)
 @pytest.mark.leaks("the one child that is between its fork and its lifeline: the window that is not covered")
 @LOOPS

@@ -156,6 +156,7 @@ async def test_a_pool_of_fifty_that_start_at_once_is_complete_and_none_is_called
     assert (statistics.started, statistics.stopped, statistics.start_failures) == (50, 50, 0)
 
 
+@pytest.mark.stress
 @pytest.mark.fault(26)
 async def test_a_send_to_one_that_has_just_died_is_our_own_error_with_the_status() -> None:
     async with open_child(evil(write(READY), read(), exit_with(7))) as channel:
@@ -179,6 +180,7 @@ async def test_a_flood_on_both_outputs_ends_and_so_does_the_close() -> None:
     assert channel.returncode is not None
 
 
+@pytest.mark.stress
 @pytest.mark.fault(27)
 @pytest.mark.fault(76)
 async def test_the_last_words_of_a_dead_child_arrive_whole() -> None:
@@ -191,9 +193,10 @@ async def test_the_last_words_of_a_dead_child_arrive_whole() -> None:
                 await channel.listen_once("anything else")
 
 
+@pytest.mark.stress
 @pytest.mark.fault(27)
 async def test_a_reply_written_by_a_child_that_died_the_same_instant_is_a_result() -> None:
-    for _ in range(20):
+    for _ in range(5):
         async with open_child(evil("die-after-reply")) as channel:
             with anyio.fail_after(10):
                 assert await channel.request("anything") == "first"

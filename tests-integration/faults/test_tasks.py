@@ -257,6 +257,7 @@ async def test_workers_that_retire_after_one_task_lose_nothing(stack: str) -> No
         assert len(set(pids)) == 8
 
 
+@pytest.mark.stress
 @every_stack
 @pytest.mark.fault(44)
 async def test_a_cancelled_task_never_answers_somebody_else(stack: str) -> None:
@@ -267,6 +268,7 @@ async def test_a_cancelled_task_never_answers_somebody_else(stack: str) -> None:
             assert await pool.execute(["ok", number]) == number
 
 
+@pytest.mark.stress
 @pytest.mark.fault(38)
 @every_stack
 async def test_an_idle_worker_that_was_killed_is_handed_to_nobody(stack: str) -> None:

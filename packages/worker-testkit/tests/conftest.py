@@ -40,6 +40,7 @@ class InnerRun:
 
     folder: Path
     about: Mapping[str, Told]  # by the name of the file, without its suffix
+    summary: str  # its last line
 
 
 RunPytest = Callable[..., InnerRun]
@@ -58,7 +59,8 @@ def run_pytest(tmp_path_factory: pytest.TempPathFactory) -> RunPytest:
         command = [sys.executable, "-m", "pytest", "-W", "error", "-p", "no:cacheprovider", "-p", "no:hypothesispytest"]
         done = subprocess.run([*command, *arguments], cwd=folder, capture_output=True, text=True, timeout=50)
         assert done.returncode in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED), done.stdout + done.stderr
-        return InnerRun(folder, _told(files, (folder / "reports.jsonl").read_text().splitlines()))
+        about = _told(files, (folder / "reports.jsonl").read_text().splitlines())
+        return InnerRun(folder, about, done.stdout.splitlines()[-1])
 
     return run
 

@@ -24,8 +24,13 @@ def repetition(request: pytest.FixtureRequest) -> int:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give every test one more parameter."""
+    """Give every test one more parameter.
+
+    Tests are generated before `-m` chooses among them. Where it names one mark, the others are left as they are: two
+    hundred of each of thousands, made only to be thrown away, are gigabytes.
+    """
     count = int(metafunc.config.getoption("--repeat") or 1)
-    if count > 1:
+    mark = str(metafunc.config.getoption("markexpr") or "")
+    if count > 1 and not (mark.isidentifier() and not metafunc.definition.get_closest_marker(mark)):
         metafunc.fixturenames.append("repetition")
         metafunc.parametrize("repetition", range(1, count + 1), indirect=True, scope="session", ids=str)

@@ -29,6 +29,7 @@ from worker_ipc._ladder import climb_down
 from worker_ipc._living import look_after
 from worker_ipc._spawn import ParentEnds, SpawnRequest, Stderr, Stdio, check_command, spawn
 from worker_ipc._stderr import StderrPump
+from worker_ipc._whole import keep_whole
 
 __all__ = ("Process", "start_process")
 
@@ -68,6 +69,7 @@ async def start_process(
         SpawnError: the command is missing or not executable, `cwd` is bad, or descriptors, memory or processes ran out.
             Nothing was left behind.
     """
+    keep_whole()
     if channel and stdio:
         raise ValueError("a child talks over a channel or over its stdin and stdout, not both")
     request = SpawnRequest(

@@ -1,4 +1,4 @@
-"""The only place that knows the event loop by name.
+"""The only place that knows the event loop by name (but for Ctrl-C: `_whole`).
 
 anyio is neutral, and for everything rare we use it. Three things happen once per message, though, and there the
 neutral form costs more than the message itself: waiting for a descriptor, parking a task until a callback wakes it,

@@ -16,6 +16,7 @@ from ._outcome import Failure, Success, Summary
 from ._single import Single
 from ._statistics import Statistics, statistics_of
 from ._stream import OutcomeStream
+from ._whole import keep_whole
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -95,6 +96,7 @@ class WorkPool(Generic[In, Out]):
     async def __aenter__(self) -> Self:
         if self._group is not None:
             raise RuntimeError("a pool can be entered once")
+        keep_whole()
         self._group = anyio.create_task_group()
         await self._group.__aenter__()
         await self._engine.start(self._group)

@@ -1,4 +1,4 @@
-"""A source in memory belongs to the event loop that waits in it: from another thread nobody there would be woken."""
+"""A source belongs to the event loop that waits in it: from another one nobody there would be woken."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import anyio
 import pytest
 from anyio import fail_after, from_thread, to_thread, wait_all_tasks_blocked
 
-from worker_sources import EventSource, IterableSource, QueueSource, merge
+from worker_sources import EventSource, IterableSource, QueueSource, SqliteSource, merge
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
 
 pytestmark = pytest.mark.fault(86)
 
@@ -158,3 +159,22 @@ def test_a_source_that_nobody_waits_in_goes_on_in_the_next_run(then: str, anyio_
         await to_thread.run_sync(partial(anyio.run, source.receive, backend=then))
 
     anyio.run(receive_elsewhere, backend=anyio_backend_name)
+
+
+@pytest.mark.anyio
+@other_loop
+async def test_a_file_is_opened_once_for_each_loop(other: str, tmp_path: Path) -> None:
+    def calls(source: SqliteSource[int]) -> list[Callable[[], Awaitable[object]]]:
+        return [lambda: source.put(1), lambda: source.put_many([1]), source.receive, source.statistics]
+
+    async def body() -> None:
+        for call in calls(source):
+            with fail_after(5), pytest.raises(RuntimeError, match="another event loop: call it there"):
+                await call()
+        async with SqliteSource[int](tmp_path / "jobs.db") as mine:
+            await mine.put(1)
+
+    async with SqliteSource[int](tmp_path / "jobs.db") as source:
+        await to_thread.run_sync(partial(anyio.run, body, backend=other))
+        with fail_after(5):
+            assert (await anext(source)).value == 1

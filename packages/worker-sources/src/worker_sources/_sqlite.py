@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import anyio
+from anyio.lowlevel import current_token
 
 from . import _json
 from ._delivery import Delivery
@@ -70,6 +71,7 @@ class SqliteSource(Generic[T]):
     "FULL" flushes each one. `dumps` and `loads`: how a value becomes bytes; by default JSON, and only what comes back
     equal (`loads(dumps(value)) == value`). `loads` runs in the source's thread; what it can't decode is dead.
 
+    It belongs to the event loop in which it was entered; another opens the file once more.
     The file must be on a local disk: SQLite's write-ahead log does not work over a network. Errors: `StorageError`
     and its kinds, from every method. Cancelled, a call either raises and has changed nothing, or returns.
     """
@@ -240,6 +242,11 @@ class SqliteSource(Generic[T]):
     def _running(self) -> StoreThread:
         if self._thread is None or self._pid != os.getpid():
             raise SourceClosed("the source is not open here: `async with SqliteSource(...) as source`")
+        if current_token() != self._thread.token:  # whose answers come to another event loop than this call waits in
+            raise RuntimeError(
+                "this source was opened in another event loop: call it there, by anyio.from_thread.run, "
+                "or open the file once more for this one"
+            )
         return self._thread
 
     def _refuse_if_closed(self) -> None:

@@ -53,7 +53,7 @@ class StoreThread:
         self._asking = False
         self._tried = 0  # when the parked claims last found nothing, by the clock of the file
         self._stopping = False
-        self._token = current_token()
+        self.token = current_token()
         self._opened: Call[None] = Call(_nothing)
         self._closed: Call[None] = Call(_nothing)
         self._thread = threading.Thread(target=self._main, name=f"SqliteSource {path}", daemon=True)
@@ -199,7 +199,7 @@ class StoreThread:
     def _deliver(self, calls: list[Call[Any]]) -> bool:
         """Tell the callers, on their event loop. False if that has ended."""
         try:
-            from_thread.run_sync(_set_all, calls, token=self._token)
+            from_thread.run_sync(_set_all, calls, token=self.token)
         except RuntimeError:
             return False
         return True

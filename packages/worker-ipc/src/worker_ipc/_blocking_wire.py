@@ -30,6 +30,15 @@ CHUNK = 64 * 1024  # bytes per read: measured best for small messages
 _TURN = 0.02  # seconds between two looks at the inbox while another thread is in the middle of a write
 
 
+class _Lent(socket):
+    """A socket on a descriptor that the end of the process closes: another would complain that nobody did."""
+
+    __slots__ = ()
+
+    def __del__(self) -> None:
+        self.detach()
+
+
 class Wire:
     """One descriptor. The thread that made it reads; any thread may write."""
 
@@ -43,7 +52,7 @@ class Wire:
         self._counted = 1
         self._decoder = codec.decoder(max_message)
         os.set_blocking(fd, True)
-        self._socket = socket(fileno=fd)
+        self._socket = _Lent(fileno=fd)
         self._send = self._socket.send
         self._lock = RLock()
         self._cut = False  # in the middle of a message, or left there by an exception: no other may follow
@@ -185,7 +194,3 @@ class Wire:
             self.fd = -1
             self.end = ChannelClosed("this process closed the channel")
             self._socket.close()
-
-    def __del__(self) -> None:
-        """Leave the descriptor to the end of the process: a socket would complain that it was not closed."""
-        self._socket.detach()

@@ -19,7 +19,7 @@ from ._tally import Tally
 from ._watchdog import Watchdog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterable
 
     from anyio.abc import TaskGroup
 
@@ -102,7 +102,7 @@ class Engine:
     def spawn(self, function: Callable[..., Coroutine[Any, Any, object]], *arguments: Any) -> None:
         """Run `function` in a task of the pool, shielded: the pool decides when it ends, also under cancellation."""
         assert self._group is not None
-        self._group.start_soon(_shielded, function, arguments)
+        self._group.start_soon(self._shielded, function, arguments)
 
     async def leave(self, feed: Feed) -> None:
         """End a call, finished or not: cancel what runs of it, and wait until it has let go.
@@ -189,7 +189,8 @@ class Engine:
         if self.events:
             self.events.tell(WorkerStartFailed(error, failures))
         if self.roster.broken is not None:
-            self._break(PoolBroken(failures, error))
+            self._drop_all(broken := PoolBroken(failures, error))
+            log.error("the pool is broken: %s", broken)
         else:
             delay = min(self.options.start_backoff * 2 ** min(failures - 1, 20), 30.0)
             self.watchdog.call_later(delay, self._rested)
@@ -253,10 +254,6 @@ class Engine:
         self.spawn(self._finish)
         self.check_quiet()
 
-    def _break(self, error: PoolBroken) -> None:
-        log.error("the pool is broken: %s", error)
-        self._drop_all(error)
-
     def _drop_all(self, error: PoolBroken | None) -> None:
         for feed in self.feeds:
             feed.error = feed.error or error
@@ -266,11 +263,12 @@ class Engine:
             feed.drop_unstarted(error)
 
     def interrupted(self) -> None:
-        """Ctrl-C was raised in one of our tasks, and is about to end all of them: who waits for the end need not.
-
-        asyncio may end a task before its first step, so that a worker started now would never be accounted for.
-        """
-        self.roster.is_closed = True
+        """A second Ctrl-C was raised amid our code (asyncio only): all tasks end, nobody waits for what they count."""
+        self.roster.is_closed = True  # a task may be ended before its first step: that worker would never be counted
+        for host in self.hosts:
+            host.abort()
+        self.watchdog.stop()
+        self._quiet.set()
         self.ended.set()
 
     async def _finish(self) -> None:
@@ -293,7 +291,10 @@ class Engine:
         if self.is_closed and not self.hosts and all(feed.is_settled for feed in self.feeds):
             self._quiet.set()
 
-
-async def _shielded(function: Callable[..., Coroutine[Any, Any, object]], arguments: tuple[Any, ...]) -> None:
-    with anyio.CancelScope(shield=True):
-        await function(*arguments)
+    async def _shielded(self, function: Callable[..., Coroutine[Any, Any, object]], arguments: Iterable[Any]) -> None:
+        try:
+            with anyio.CancelScope(shield=True):
+                await function(*arguments)
+        except (KeyboardInterrupt, SystemExit):
+            self.interrupted()
+            raise

@@ -67,6 +67,10 @@ class Host:
         if now or not any(seat.load for seat in self.seats):
             self._left.set()
 
+    def abort(self) -> None:
+        """End, whatever is under way."""
+        self._life.cancel()
+
     def arrived(self, seat: Lane | Port) -> None:
         """The task of a seat has begun: it will ask for work now."""
         self._expected.discard(seat)

@@ -109,6 +109,8 @@ class WorkPool(Generic[In, Out]):
         try:
             await self.shutdown(None if exc is None else HASTY)
         finally:
+            if not self._engine.ended.is_set():
+                self._engine.interrupted()
             try:
                 # Not the body's exception: the group would wrap it, and it is to leave as it is.
                 await self._group.__aexit__(None, None, None)

@@ -7,6 +7,7 @@ KeyboardInterrupt, alone, with no child left and not a word on stderr.
 
 import gc
 import itertools
+import logging
 import os
 import signal
 import sys
@@ -116,6 +117,7 @@ def main(loop: str, stack: str, count: int) -> None:
     """Print the problems, one a line, and how many lines were tried."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     warnings.simplefilter("error")
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # that a step was slow says only that the machine is busy
     lines: list[Line] = []
     run(loop, stack, lines.append)
     tried = lines[:: max(1, len(lines) // count)]

@@ -136,9 +136,7 @@ async def test_whenever_children_are_killed_each_input_ends_once_and_begins_once
             await anyio.sleep(chance.uniform(0, 0.01))
             alive = [worker for worker in noters.workers if worker.active]
             succeeded = pool.statistics().succeeded
-            if (
-                alive and succeeded >= due
-            ):  # after some work, or a slow machine would only start children
+            if alive and succeeded >= due:  # after some work, or a slow machine would only start children
                 due = succeeded + chance.randint(1, 8)
                 os.kill(chance.choice(alive).pid, signal.SIGKILL)
 

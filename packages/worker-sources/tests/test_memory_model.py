@@ -341,7 +341,7 @@ class Generated(Machine):
 
 def case_of(machine: type[Machine], loop: str) -> Any:
     case = type(machine.__name__, (machine,), {"loop": loop}).TestCase  # type: ignore[attr-defined]
-    case.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+    case.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
     return case
 
 

@@ -66,7 +66,6 @@ def run(loop: str, stack: str, at: Callable[[Line], object]) -> None:
         return trace
 
     scenario = pool if stack in STACKS else channel
-    threading.settrace(trace)
     sys.settrace(trace)
     try:
         anyio.run(scenario, stack, backend=loop)

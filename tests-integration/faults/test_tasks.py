@@ -327,17 +327,16 @@ def test_a_killed_parent_of_a_busy_pool_leaves_nobody(loop: str, stack: str) -> 
     sys.path[:] = sys.argv[3].split(":")
     from stacks import make
     from worker_pool import WorkPool
+    from worker_testkit import children
 
     async def main():
         async with WorkPool(partial(make, sys.argv[2]), max_size=3, min_size=3) as pool:
-            pids = set()
-            while len(pids) < 3:
-                async with pool.stream([["pid", None]] * 12) as outcomes:
-                    pids |= {outcome.unwrap() async for outcome in outcomes}
-            report(*pids)
             async with anyio.create_task_group() as group:
                 group.start_soon(pool.execute, ["spin", None])
                 group.start_soon(pool.execute, ["stubborn", None])
+                while (pool.statistics().alive, pool.statistics().running) != (3, 2):
+                    await anyio.sleep(0.01)
+                report(*(child.pid for child in children().values()))
                 await anyio.sleep_forever()
 
     anyio.run(main, backend=sys.argv[1])

@@ -134,8 +134,8 @@ def test_a_pool_whose_block_was_not_left_ends_with_its_run(call: Callable[[Pool]
     asyncio.run(refused(call, pool))
 
 
-@pytest.mark.parametrize("name", ["process", "stream", "shutdown", "close"])
-def test_a_loop_that_stands_still_is_not_the_loop_that_runs(name: str) -> None:
+@each_call
+def test_a_loop_that_stands_still_is_not_the_loop_that_runs(call: Callable[[Pool], Awaitable[object]]) -> None:
     pool = make_pool()
     resume = asyncio.Event()
 
@@ -148,7 +148,7 @@ def test_a_loop_that_stands_still_is_not_the_loop_that_runs(name: str) -> None:
     try:
         holding = loop.create_task(hold())
         loop.run_until_complete(asyncio.sleep(0))  # one turn: the pool was entered
-        asyncio.run(refused(CALLS[name], pool))
+        asyncio.run(refused(call, pool))
         resume.set()
         loop.run_until_complete(holding)
     finally:

@@ -70,7 +70,7 @@ class Engine:
             raise PoolClosed
         if self._group is None:
             raise RuntimeError("enter the pool first: async with WorkPool(make_worker) as pool")
-        self.home.check_thread()
+        self.home.check_here()
 
     @property
     def succeeded(self) -> int:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from threading import get_ident
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anyio.lowlevel import current_token
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ELSEWHERE = (
     "this pool belongs to another event loop, or to one that has ended: make one pool for each loop, or call it on its "
@@ -19,25 +23,36 @@ class Home:
     def __init__(self) -> None:
         self._loop: Any = None
         self._thread = 0  # of the event loop, while it runs; no thread has this number
+        self._running: Callable[[], Any] = _none  # tells which loop of asyncio this thread runs ...
+        self._host: Any = None  # ... and which it was: None under trio, unless trio is the guest of one
 
     def enter(self) -> None:
         """It is here."""
         self._loop, self._thread = current_token(), get_ident()
+        if "asyncio" in sys.modules:  # under trio it may never be needed, and is dear to import
+            from asyncio import _get_running_loop
+
+            self._running = _get_running_loop
+        self._host = self._running()
 
     def leave(self) -> None:
         """The event loop is no more."""
         self._thread = 0
 
-    def check_thread(self) -> None:
-        """Refuse a call from another thread."""
-        if get_ident() != self._thread:
+    def check_here(self) -> None:
+        """Refuse a call from another thread, or from another loop of asyncio in this one."""
+        if get_ident() != self._thread or self._running() is not self._host:
             raise RuntimeError(ELSEWHERE)
 
     def check_loop(self) -> None:
-        """Refuse it also in a thread that had several loops. That costs a microsecond: not for one input."""
+        """Refuse it also from trio and asyncio where one is the other's guest. Costs a microsecond: not per input."""
         try:
             is_ours = current_token() == self._loop
         except RuntimeError:  # no event loop here
             is_ours = False
         if not is_ours:
             raise RuntimeError(ELSEWHERE)
+
+
+def _none() -> None:
+    pass

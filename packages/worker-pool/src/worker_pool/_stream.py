@@ -83,7 +83,7 @@ class OutcomeStream(Generic[In, Out]):
     async def _wait(self, feed: Feed) -> None:
         """Wait for an outcome, or raise what there is to raise at the end."""
         if not self._has_ended:
-            self._engine.home.check_thread()
+            self._engine.home.check_here()
             self._adapt(feed)
             await checkpoint()  # most often it is there then, and that is cheaper than to be woken
         while not self._ready:

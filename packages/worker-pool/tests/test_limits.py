@@ -244,3 +244,6 @@ async def test_the_delay_grows_is_bounded_and_jittered() -> None:
     for bad in ({"attempts": 0}, {"backoff": -1}, {"jitter": 2}, {"factor": 0.5}):
         with pytest.raises(ValueError, match="must"):
             Retry(**bad)  # type: ignore[arg-type]
+    for of_no_type in ({"attempts": "3"}, {"on": "ValueError"}, {"on": (KeyError, "x")}, {"on": int}, {"on": ()}):
+        with pytest.raises(TypeError, match="must"):
+            Retry(**of_no_type)  # type: ignore[arg-type]

@@ -409,3 +409,10 @@ async def test_inputs_and_results_are_not_kept() -> None:
         await pool.process(make)
         gc.collect()
         assert sum(ref() is not None for ref in things) <= 2, "at most the last of each worker"
+
+
+async def test_a_word_for_failures_that_does_not_exist_is_refused() -> None:
+    async with WorkPool(FakeWorkers()) as pool:
+        with pytest.raises(ValueError, match="must be 'collect', 'stop' or a function, got 'ignore'"):
+            await pool.process([1], on_failure="ignore")  # type: ignore[arg-type]
+        assert pool.statistics().succeeded == 0

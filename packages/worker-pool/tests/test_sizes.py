@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import anyio
 import pytest
 
-from worker_pool import WorkPool
+from worker_pool import PoolBroken, WorkPool
 from worker_pool.testing import FakeWorker, FakeWorkers, Hang
 
 pytestmark = pytest.mark.anyio
@@ -147,3 +150,49 @@ async def test_options_that_make_no_sense_are_refused(options: dict[str, float])
 async def test_make_worker_must_be_a_function() -> None:
     with pytest.raises(TypeError, match="must be a function without arguments"):
         WorkPool(FakeWorker())  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"max_size": "4"},
+        {"concurrency": 1.5},
+        {"min_size": None},
+        {"execute_timeout": "5"},
+        {"destroy_timeout": None},
+        {"idle_timeout": "1"},
+        {"retry": 3},
+        {"retire": 5},
+    ],
+    ids=str,
+)
+async def test_options_of_another_type_are_refused_before_anything_runs(options: dict[str, Any]) -> None:
+    ((name, value),) = options.items()
+    with pytest.raises(TypeError, match=f"^{name} must be .*, got {re.escape(repr(value))}"):
+        WorkPool(FakeWorker, **options)
+
+
+async def test_a_function_of_an_input_is_not_one_that_makes_workers() -> None:
+    async def fetch(url: str) -> str:
+        return url
+
+    with pytest.raises(TypeError, match=r"(?s)missing a required argument: 'url'.*WorkPool\(lambda: function\)"):
+        WorkPool(fetch)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("hook", ["init", "execute", "release"])
+async def test_what_ought_to_be_async_and_is_not_is_named(hook: str) -> None:
+    worker = FakeWorker()
+    setattr(worker, hook, lambda *_: "at once")
+    async with WorkPool(lambda: worker, max_size=1, max_start_failures=1) as pool:
+        if hook == "release":
+            await pool.execute(1)  # its input is done: only the worker is lost
+        else:
+            with pytest.raises((TypeError, PoolBroken), match=f"{hook} of a worker must be async.*'at once'"):
+                await pool.execute(1)
+
+
+async def test_a_blocking_function_is_no_worker_and_is_told_so() -> None:
+    async with WorkPool(lambda: str.upper) as pool:  # type: ignore[arg-type,return-value]
+        with pytest.raises(TypeError, match="execute of a worker must be async"):
+            await pool.execute("a")

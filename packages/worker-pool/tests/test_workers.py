@@ -455,13 +455,17 @@ async def test_the_number_of_simultaneous_starts_is_bounded() -> None:
     assert most == 3
 
 
-async def test_the_log_is_quiet_by_default(capfd: pytest.CaptureFixture[str]) -> None:
+async def test_what_only_the_log_can_tell_is_seen_without_any_configuration(capfd: pytest.CaptureFixture[str]) -> None:
+    def broken(worker: object) -> bool:
+        raise RuntimeError("no judge")
+
     logger = logging.getLogger("worker_pool")
     propagate, logger.propagate = logger.propagate, False
     try:
-        async with WorkPool(FakeWorkers(starts=[OSError()] * 9), start_backoff=0) as pool:
-            with pytest.raises(PoolBroken):
-                await pool.execute("a")
+        async with WorkPool(FakeWorkers(), retire=broken) as pool:
+            await pool.execute("a")
     finally:
         logger.propagate = propagate
-    assert capfd.readouterr() == ("", "")
+    told = capfd.readouterr().err
+    assert "retire raised on <worker" in told
+    assert "no judge" in told

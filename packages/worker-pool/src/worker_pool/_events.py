@@ -2,7 +2,7 @@
 
     def show(event: Event) -> None:
         match event:
-            case TaskFinished(outcome, waited): ...
+            case TaskFinished(outcome): ...
 
     remove = pool.listen(show)
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from ._worker import WorkerInfo
 
 log = logging.getLogger("worker_pool")
-log.addHandler(logging.NullHandler())  # quiet, until the program configures logging
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from ._errors import StartTimeout, TaskAborted, WorkerLost
 from ._events import WorkerStarted, WorkerStopped, log
 from ._lane import Lane
 from ._port import Port
-from ._worker import WorkerInfo, open_worker
+from ._worker import WorkerInfo, as_async, open_worker
 
 if TYPE_CHECKING:
     from ._engine import Engine
@@ -39,6 +39,7 @@ class Host:
         self.survives_cancel: bool = False
         self.seats: list[Lane | Port] = []
         self._expected: set[Lane | Port] = set()  # whose tasks have not begun yet
+        self.execute: Any = None
         self.release: Any = None
         self.not_started: Any = None
         self.is_plain: bool = True
@@ -171,7 +172,7 @@ class Host:
         self.worker = worker
         self.info = WorkerInfo(worker, self.number)
         self.survives_cancel = bool(getattr(worker, "survives_cancel", False))
-        self.release = getattr(worker, "release", None)
+        self.release = as_async("release", getattr(worker, "release", None))
         self.not_started = getattr(worker, "not_started", None)
         self._has_active = hasattr(worker, "active")
         self._retires = options.retire is not None
@@ -179,6 +180,7 @@ class Host:
         if hasattr(worker, "submit"):
             self.seats = [Port(self)]
         else:
+            self.execute = as_async("execute", worker.execute)
             self.seats = [Lane(self) for _ in range(options.concurrency)]
         self._has_started = True
         for seat in self.seats:

@@ -173,11 +173,12 @@ class Lane:
     async def _run(self, job: Job) -> None:
         host = self.host
         engine, info, is_plain = host.engine, host.info, host.is_plain
-        execute, demand, listeners = host.worker.execute, engine.demand, engine.events.listeners
+        execute, demand, listeners = host.execute, engine.demand, engine.events.listeners
         take = demand.take
-        breaths, breathed = BREATH if is_plain else 1, 0
-        breath, block = breaths, (started := perf_counter())
-        limit = block + LONGEST
+        # A block of inputs is accounted for at once: `budget` of them, unless something is due after each.
+        budget, since_turn = BREATH if is_plain else 1, 0
+        left, block_began = budget, (started := perf_counter())
+        limit = block_began + LONGEST
         engine.watchdog.expect(started + self._limit)
         while True:
             self.since, self.job = started, job
@@ -191,8 +192,8 @@ class Lane:
                     raise
                 self.job = None
                 if isinstance(error, Exception) and host.not_started is not None and host.not_started(error):
-                    info.tasks += breaths - breath
-                    info.run_time += started - block
+                    info.tasks += budget - left
+                    info.run_time += started - block_began
                     host.give_back(job, error, started, ended)
                     return
                 job.feed.fail(job, _as_exception(error), info, started, ended)
@@ -200,22 +201,22 @@ class Lane:
                 ended = perf_counter()
                 self.job = None
                 job.feed.succeed(job, result, info, started, ended)
-            breath -= 1
-            if not breath or ended > limit or self._halted:
-                info.tasks += breaths - breath
-                info.run_time += ended - block
+            left -= 1
+            if not left or ended > limit or self._halted:
+                info.tasks += budget - left
+                info.run_time += ended - block_began
                 if self._halted or not await self._make_ready():
                     return
-                if (breathed := breathed + breaths - breath) >= BREATH or ended > limit:
+                if (since_turn := since_turn + budget - left) >= BREATH or ended > limit:
                     await checkpoint()
-                    breathed = 0
-                breath, block = breaths, (ended := perf_counter())
-                limit = block + LONGEST
+                    since_turn = 0
+                left, block_began = budget, (ended := perf_counter())
+                limit = block_began + LONGEST
             shortcut = demand.shortcut
             following = take() if shortcut is None else (shortcut.take_now() or take())
             if following is None:
-                info.tasks += breaths - breath
-                info.run_time += ended - block
+                info.tasks += budget - left
+                info.run_time += ended - block_began
                 return
             job, started = following, ended
 

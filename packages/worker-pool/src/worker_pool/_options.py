@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypedDict
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from ._retry import Retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ._retry import Retry
     from ._worker import WorkerInfo
 
 
@@ -56,24 +58,29 @@ class Options:
             if getattr(self, name) is None:
                 setattr(self, name, math.inf)
         for name in ("max_size", "concurrency", "max_starting", "max_start_failures"):
-            _require(name, "at least 1", getattr(self, name), getattr(self, name) >= 1)
-        _require(
-            "min_size", f"between 0 and max_size ({self.max_size})", self.min_size, 0 <= self.min_size <= self.max_size
-        )
+            self._require(name, Integral, "at least 1", lambda number: number >= 1)
+        size_rule = f"between 0 and max_size ({self.max_size})"
+        self._require("min_size", Integral, size_rule, lambda size: 0 <= size <= self.max_size)
         for name in ("init_timeout", "execute_timeout", "destroy_timeout"):
-            _require(name, "positive", getattr(self, name), getattr(self, name) > 0)
-        for name in ("idle_timeout", "grace", "start_backoff"):
-            value = getattr(self, name)
-            _require(name, "not negative", value, value is None or value >= 0)
+            self._require(name, Real, "positive", lambda seconds: seconds > 0)
+        for name in ("grace", "start_backoff", *(["idle_timeout"] if self.idle_timeout is not None else [])):
+            self._require(name, Real, "not negative", lambda seconds: seconds >= 0)
         if math.isinf(self.destroy_timeout):
             raise ValueError("destroy_timeout must be finite: the end of a pool has its own limit")
+        if self.retry is not None and not isinstance(self.retry, Retry):
+            raise TypeError(f"retry must be a Retry, such as Retry(attempts=3), got {self.retry!r}")
+        if self.retire is not None and not callable(self.retire):
+            raise TypeError(f"retire must be a function of a WorkerInfo, got {self.retire!r}")
+
+    def _require(self, name: str, kind: type, rule: str, is_met: Callable[[Any], bool]) -> None:
+        value = getattr(self, name)
+        if not isinstance(value, kind):
+            wanted = "a whole number" if kind is Integral else "a number of seconds"
+            raise TypeError(f"{name} must be {wanted}, got {value!r}")
+        if not is_met(value):
+            raise ValueError(f"{name} must be {rule}, got {value!r}")
 
     @property
     def slots(self) -> int:
         """How many inputs can run at once."""
         return self.max_size * self.concurrency
-
-
-def _require(name: str, rule: str, value: object, is_met: bool) -> None:
-    if not is_met:
-        raise ValueError(f"{name} must be {rule}, got {value!r}")

@@ -17,6 +17,7 @@ from ._single import Single
 from ._statistics import Statistics, statistics_of
 from ._stream import OutcomeStream
 from ._whole import keep_whole
+from ._worker import check_maker
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -83,10 +84,7 @@ class WorkPool(Generic[In, Out]):
     def __init__(self, make_worker: Callable[[], Made[In, Out]], **options: Unpack[PoolOptions]) -> None: ...
 
     def __init__(self, make_worker: Callable[[], Any], **options: Any) -> None:
-        if not callable(make_worker):
-            raise TypeError(
-                f"make_worker must be a function without arguments that makes a worker, got {make_worker!r}"
-            )
+        check_maker(make_worker)
         if unknown := options.keys() - Options.__dataclass_fields__.keys():
             raise TypeError(f"WorkPool() got an unexpected keyword argument {min(unknown)!r}")
         self._options = Options(**options)
@@ -136,9 +134,11 @@ class WorkPool(Generic[In, Out]):
 
         Raises: `WorkFailed`; `PoolBroken` if no worker can be started; `PoolClosed` if it comes too late.
         """
+        is_handled = callable(on_failure)
+        if not is_handled and on_failure not in ("collect", "stop"):
+            raise ValueError(f"on_failure must be 'collect', 'stop' or a function, got {on_failure!r}")
         feed = self._engine.feed(source, None)
         failures: list[Failure[Any]] = []
-        is_handled = callable(on_failure)
 
         def note(failure: Failure[Any]) -> None:
             stop = on_failure == "stop"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, final
 
 from ._events import log
 
@@ -13,6 +13,7 @@ RetryOn: TypeAlias = type[Exception] | tuple[type[Exception], ...] | Callable[[E
 """Which errors: a class, several, or a predicate."""
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class Retry:
     """Run an input again after a failure, up to `attempts` runs in all.
@@ -36,6 +37,11 @@ class Retry:
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense."""
+        if not isinstance(self.attempts, int):
+            raise TypeError(f"attempts must be a whole number, got {self.attempts!r}")
+        classes = self.on if isinstance(self.on, tuple) else (self.on,) if isinstance(self.on, type) else ()
+        if not all(map(_is_error, classes)) or not (classes or callable(self.on)):
+            raise TypeError(f"on must be an exception class, several in a tuple, or a function, got {self.on!r}")
         if self.attempts < 1:
             raise ValueError(f"attempts must be at least 1, got {self.attempts!r}")
         if self.backoff < 0 or self.max_backoff < 0 or self.factor < 1:
@@ -61,3 +67,7 @@ class Retry:
         except OverflowError:
             wait = self.max_backoff
         return min(wait, self.max_backoff) * (1 - self.jitter * random.random())
+
+
+def _is_error(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseException)

@@ -154,9 +154,9 @@ async def open_worker(make_worker: Callable[[], Any], destroy_timeout: float) ->
             yield _as_worker(entered)
         return
     worker = _as_worker(made)
-    destroy = getattr(worker, "destroy", _nothing)
+    destroy = as_async("destroy", getattr(worker, "destroy", _nothing))
     try:
-        await getattr(worker, "init", _nothing)()
+        await as_async("init", getattr(worker, "init", _nothing))()
     except BaseException:
         with anyio.CancelScope(shield=True, deadline=anyio.current_time() + destroy_timeout):
             await destroy()
@@ -165,6 +165,35 @@ async def open_worker(make_worker: Callable[[], Any], destroy_timeout: float) ->
         yield worker
     finally:
         await destroy()  # in no scope of its own: `init` may have left one open that is closed here
+
+
+def check_maker(make_worker: object) -> None:
+    """Refuse what can't be called without arguments: `WorkPool(fetch)` is meant as `WorkPool(lambda: fetch)`."""
+    if not callable(make_worker):
+        raise TypeError(f"make_worker must be a function without arguments that makes a worker, got {make_worker!r}")
+    try:
+        inspect.signature(make_worker).bind()
+    except ValueError:  # it is written in C, and does not say what it takes
+        return
+    except TypeError as error:
+        raise TypeError(
+            f"make_worker must be a function without arguments that makes a worker, and {make_worker!r}: {error}.\n"
+            "  An async function of one input is a worker itself: WorkPool(lambda: function)"
+        ) from None
+
+
+def as_async(name: str, function: Any) -> Any:
+    """Return `function`, guarded if it may be one that nobody can await: what Python says then names nothing."""
+    if function is None or inspect.iscoroutinefunction(function):
+        return function
+
+    async def checked(*arguments: Any) -> Any:
+        pending = function(*arguments)
+        if not inspect.isawaitable(pending):
+            raise TypeError(f"{name} of a worker must be async, and {function!r} returned {pending!r:.100}")
+        return await pending
+
+    return checked
 
 
 async def _nothing() -> None: ...

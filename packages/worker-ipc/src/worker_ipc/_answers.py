@@ -10,7 +10,7 @@ import inspect
 import logging
 from typing import TYPE_CHECKING, Any
 
-from anyio import CancelScope, get_cancelled_exc_class
+from anyio import CancelScope, get_cancelled_exc_class, sleep
 
 from . import _rpc
 from ._errors import EncodeError
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from ._stream import MessageStream
 
 logger = logging.getLogger("worker_ipc")
+
+REMINDER = 5.0
+"""Seconds after which a child that holds requests, and has no function yet, is said to do so."""
 
 
 class Answers:
@@ -88,12 +91,21 @@ class Answers:
         if function is not None:
             self._call(function, message, size)
         elif self._patient and len(self._held) < self._limit:
+            if not self._held:
+                self._group.start_soon(self._remind, name="worker_ipc reminder")
             self._held.append((message, size))
             self.bytes += size
         elif "id" in message:
             self._reply(_rpc.error(message["id"], _rpc.METHOD_NOT_FOUND, f"no function answers {method!r} here"))
         else:
             self.unknown += 1
+
+    async def _remind(self) -> None:
+        """Tell of requests that may wait for ever: nobody else would."""
+        await sleep(REMINDER)
+        if self._patient and self._held:
+            method = self._held[0][0]["method"]
+            logger.warning("a request for %r waits for %g s: no function was given to `handle`", method, REMINDER)
 
     def _call(self, function: Callable[..., Any], message: Message, size: int) -> None:
         try:

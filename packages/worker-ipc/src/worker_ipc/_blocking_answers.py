@@ -20,11 +20,12 @@ _MAX_HELD = 1000  # requests that wait for the first function; the bytes are bou
 
 
 class Answers:
-    """Who answers which method. Until the first function is registered, requests are held; after that, refused."""
+    """Who answers which method. As long as it is `patient`, requests are held; after that, refused."""
 
     def __init__(self, wire: Wire, codec: Codec[Any]) -> None:
         self._wire = wire
         self._encode = codec.encode
+        self.patient = True  # until a first function is registered, or `serve` waits for nothing but requests
         self._functions: dict[str, Callable[..., Any]] = {}
         self._held: list[Message] = []
         self._cancelled: set[Any] = set()  # ids of requests in the inbox that need not be started
@@ -36,6 +37,11 @@ class Answers:
         if code is not None and code.co_flags & _ASYNC:
             raise TypeError(f"{method!r}: an async function needs an event loop; use worker_ipc.open_parent instead")
         self._functions[method] = function
+        self.release_held()
+
+    def release_held(self) -> None:
+        """Hold nothing any more. What was held comes next."""
+        self.patient = False
         self._wire.inbox.extendleft(reversed(self._held))
         self._held.clear()
 
@@ -74,7 +80,9 @@ class Answers:
             return True
         if function is not None:
             return False
-        if not self._functions and len(self._held) < _MAX_HELD:
+        if self.patient and len(self._held) < _MAX_HELD:
+            if not self._held:
+                _remind(method)
             self._held.append(message)
         elif "id" in message:
             self._reply(_rpc.error(id, _rpc.METHOD_NOT_FOUND, f"no function answers {method!r} here"))
@@ -122,6 +130,15 @@ class Answers:
                 waiting.add(_id(message))
             elif (id := _id(message.get("params"))) is not None and id in waiting:
                 self._cancelled.add(id)
+
+
+def _remind(method: str) -> None:
+    """Tell of a request that may wait for ever: nobody else would."""
+    import logging
+
+    logging.getLogger("worker_ipc").warning(
+        "a request for %r waits: this process listens, and has given no function to `handle`", method
+    )
 
 
 def _id(holder: Any) -> int | str | None:

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
     from ._core import Core
     from ._errors import ChannelClosed, RemoteError
-    from ._mailbox import Message
-    from ._rpc import Params
+    from ._rpc import Message, Params
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,8 +252,8 @@ class Channel:
         remove = core.answers.register(method, function)
         if core.answers.holds:
             core.loop.soon(core.answers.release_held)  # a tick later: more functions may be registered now
-        if core.registered is not None:
-            core.registered.append(remove)
+        if core.removers is not None:
+            core.removers.append(remove)
         return remove
 
     # --- scopes and state

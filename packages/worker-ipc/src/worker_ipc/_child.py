@@ -14,7 +14,7 @@ from ._errors import ChannelClosed
 from ._group import bare_task_group
 from ._interrupts import ignore_interrupts
 from ._readiness import current_loop
-from ._stream import MAX_MESSAGE
+from ._stream import MAX_MESSAGE, check_codec
 from ._watchdog import watch_parent
 from ._writer import flush_within
 
@@ -88,6 +88,7 @@ async def open_parent(
         from .codecs import JsonLines
 
         codec = JsonLines()
+    check_codec(codec)
     watch_parent(fd)
     restore_interrupts = ignore_interrupts()
     async with bare_task_group() as group:

@@ -14,7 +14,7 @@ from ._inbox import Inbox, Receiver
 from ._owner import EXIT_TIME, Child, OwnsChild
 from ._process import start_process
 from ._readiness import current_loop
-from ._stream import MAX_MESSAGE
+from ._stream import MAX_MESSAGE, check_codec
 from .codecs._codec import MessageT
 
 if TYPE_CHECKING:
@@ -219,6 +219,7 @@ def open_stream(
         from .codecs import TextLines
 
         codec = cast("Codec[Any]", TextLines())
+    check_codec(codec)
     options: dict[str, Any] = {"cwd": cwd, "env": env, "inherit_env": inherit_env, "stderr": stderr}
     options |= {"channel": over == "channel", "stdio": over == "stdio"}
     return _open_stream(command, codec, options, mailbox=mailbox, max_message=max_message)

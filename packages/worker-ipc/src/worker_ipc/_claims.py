@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
 
-    from ._shelf import Message
+    from ._rpc import Message
 
     class Waiter(Protocol):
         """What wakes a task; the whole of it is in `_readiness`."""

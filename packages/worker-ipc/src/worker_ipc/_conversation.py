@@ -25,15 +25,15 @@ class Conversation:
         if mailbox.kept.count:
             mailbox.kept.clear()
         self._mark = mailbox.mark
-        self._outer = core.registered
-        core.registered = []
+        self._outer = core.removers
+        core.removers = []
         return self
 
     def __exit__(self, *_: object) -> None:
         core = self._core
-        registered, core.registered = core.registered, self._outer
+        removers, core.removers = core.removers, self._outer
         if core.mailbox.occupied:
             core.mailbox.withdraw_since(self._mark)
-        if registered:
-            for remove in reversed(registered):
+        if removers:
+            for remove in reversed(removers):
                 remove()

@@ -62,7 +62,7 @@ class Core(Ending):
         )
         self.answers: Answers = Answers(self.stream, group, patient=is_child, limit=mailbox)
         self._max_queued = max(MAX_QUEUED, max_message)
-        self.registered: list[Callable[[], None]] | None = None
+        self.removers: list[Callable[[], None]] | None = None
         self.received_count: int = 0
         self.handler_errors: int = 0
 
@@ -84,7 +84,7 @@ class Core(Ending):
                             _rpc.check_reply(message)
                         settle(message)
                 elif "cmd" in message and is_internal(message):
-                    if wants_answer(message):  # Node sends nothing more until it has one (wire.md, F.2)
+                    if wants_answer(message):  # Node sends nothing more until it has one (docs/wire.md, "A message")
                         self.stream.post(NACK, now=True)
                 elif not mailbox.put(message, size) and mailbox.kept.dropped == 1:
                     logger.warning("nobody listens for %r, and the mailbox is full: dropped", message.get("type"))
@@ -106,6 +106,8 @@ class Core(Ending):
         if params is None:
             data = stream.encode({"jsonrpc": "2.0", "id": id, "method": method})
         else:
+            if params.__class__ not in _rpc.CONTAINERS:
+                _rpc.check_params(params)
             data = stream.encode({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
         self.calls.pending[id] = waiter  # before it is written: the reply can't be earlier
         stream.writer.write(data)
@@ -124,6 +126,8 @@ class Core(Ending):
         for id, params in enumerate(many, first):
             request: _rpc.Message = {"jsonrpc": "2.0", "id": id, "method": method}
             if params is not None:
+                if params.__class__ not in _rpc.CONTAINERS:
+                    _rpc.check_params(params)
                 request["params"] = params
             data.append(encode(request))
         pending, group = calls.pending, _rpc.Group(first, settle)

@@ -28,7 +28,7 @@ class Peer(Protocol):
 class Ending:
     """What a channel and a stream have in common: a message stream that ends, and tasks that wait on it.
 
-    The base of the engines (`_core.Core`, `_child_stream.Inbox`), which are the sinks of their streams.
+    The base of the engines (`_core.Core`, `_inbox.Inbox`), which are the sinks of their streams.
     """
 
     stream: MessageStream[Any]

@@ -1,7 +1,7 @@
 """What a child is told through its environment: the parent's variables, yours, and the channel's two.
 
 The variables of *our own* parent's channel never pass: this process may run under Node or pm2 itself, and a child that
-found them would adopt a number that means nothing to it, or something else (Node aborts, wire.md B5).
+found them would adopt a number that means nothing to it, or something else (Node aborts).
 """
 
 import os
@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 __all__ = ("CHANNEL_VARIABLES", "make_environment")
 
 CHANNEL_VARIABLES = ("NODE_CHANNEL_FD", "NODE_CHANNEL_SERIALIZATION_MODE", "NODE_UNIQUE_ID")
-"""Node's own names; the third one would make a Node child believe that it is a cluster worker (wire.md A.1)."""
+"""Node's own names; the third one would make a Node child believe that it is a cluster worker."""
 
 
 def make_environment(
@@ -29,8 +29,10 @@ def make_environment(
         result = {name: os.environ[name] for name in inherit if name in os.environ}
     for name in CHANNEL_VARIABLES:
         result.pop(name, None)
-    if env is not None:
-        result.update(env)
+    for name, value in (env or {}).items():
+        if not isinstance(value, (str, bytes, os.PathLike)):
+            raise TypeError(f"env[{name!r}] must be a string, got {value!r:.100}")
+        result[name] = value
     if channel_fd is not None:
         result["NODE_CHANNEL_FD"] = str(channel_fd)
         result["NODE_CHANNEL_SERIALIZATION_MODE"] = "json"

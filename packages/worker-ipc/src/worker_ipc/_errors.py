@@ -101,6 +101,11 @@ class ChannelClosed(WorkerIpcError):
         self.stderr = stderr
         self.truncated = truncated
 
+    def __str__(self) -> str:
+        text = self.reason if self.pid is None else f"{self.reason} (pid {self.pid})"
+        *_, last = self.stderr.rstrip().splitlines() or [""]
+        return f"{text}; its last words: {last[-200:]}" if last else text
+
 
 class Overrun(ChannelClosed):
     """The peer sent more than may be held here while nobody read it. Compare `WouldBlock`: that is the other way."""

@@ -9,14 +9,15 @@ a Node peer queues everything that it sends after it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ._errors import EncodeError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from typing import Any
 
-    from ._mailbox import Message
+    from ._rpc import Message
 
 NACK: Message = {"cmd": "NODE_HANDLE_NACK"}
 """The answer to ``NODE_HANDLE``: the descriptor was not taken, and the message that carried it is not delivered."""
@@ -26,8 +27,10 @@ def event(type: str, data: Mapping[str, Any] | None = None) -> Message:
     """Build the message ``{"type": type, **data}``. Raises EncodeError if that would not arrive as the same event."""
     if type.__class__ is not str:
         raise EncodeError(f"the type of a message must be str, got {type!r}")
-    if not data:
+    if data is None:
         return {"type": type}
+    if data.__class__ is not dict and not isinstance(data, Mapping):
+        raise TypeError(f"the data of a message must be a mapping, got {data!r:.100}")
     if "type" in data or "jsonrpc" in data or "cmd" in data:
         _check(data)
     return {"type": type, **data}

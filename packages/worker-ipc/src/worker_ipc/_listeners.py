@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ._claims import Claim, Subscription
     from ._core import Core
-    from ._mailbox import Message
+    from ._rpc import Message
 
 logger = logging.getLogger("worker_ipc")
 

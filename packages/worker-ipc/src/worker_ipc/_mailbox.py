@@ -4,7 +4,7 @@ A message goes to the oldest `Claim` for its type (a claim is one wait for one m
 to it. What nobody took is kept, within bounds, for whoever asks next; when the bounds are reached the newest is
 dropped and counted. ``None`` as a type means any.
 
-`worker_ipc.blocking` uses this module too, so it imports nothing at run time.
+`worker_ipc.blocking` uses this module too, so it imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ._shelf import Message as Message
+    from ._rpc import Message
 
 MAX_MESSAGES = 1000
 MAX_BYTES = 16 * 2**20

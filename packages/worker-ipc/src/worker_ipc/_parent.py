@@ -11,7 +11,7 @@ from ._group import bare_task_group
 from ._owner import Child, OwnsChild
 from ._process import start_process
 from ._readiness import current_loop
-from ._stream import MAX_MESSAGE
+from ._stream import MAX_MESSAGE, check_codec
 
 if TYPE_CHECKING:
     import os
@@ -69,6 +69,7 @@ async def open_child(
         from .codecs import JsonLines
 
         codec = JsonLines()
+    check_codec(codec)
     options: dict[str, Any] = {"cwd": cwd, "env": env, "inherit_env": inherit_env}
     options |= {"stdin": stdin, "stdout": stdout, "stderr": stderr}
     async with start_process(command, channel=True, stdio=False, **options) as process, bare_task_group() as group:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("worker_ipc")
 
 CHUNK = 64 * 1024
-"""Bytes per read. Measured best for small messages (performance.md, finding 3), and a fair share for a flood."""
+"""Bytes per read. Measured best for small messages, and a fair share for a flood."""
 
 OBJECT = 256
 """Bytes that a message costs beside its text: a small dict. Without it, 64 MiB of tiny messages were 750 MB held."""

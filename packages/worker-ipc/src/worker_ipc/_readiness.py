@@ -90,7 +90,7 @@ class _AsyncioLoop:
         self.soon: Callable[[Callable[[], object]], object] = loop.call_soon
 
     def readable(self, fd: int, callback: Callable[[], object]) -> Watch:
-        # The integer, not a socket: selectors formats the repr of a socket on every miss (performance.md, finding 5).
+        # The integer, not a socket: selectors formats the repr of a socket on every miss.
         return _AsyncioWatch(fd, callback, self._loop.add_reader, self._loop.remove_reader)
 
     def writable(self, fd: int, callback: Callable[[], object]) -> Watch:

@@ -11,11 +11,13 @@ notification (a `method` alone) or a reply (`result` or `error`); every other ob
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from ._errors import ChannelClosed, ProtocolError, RemoteError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable
     from typing import Any, Protocol, TypeAlias
 
     Message: TypeAlias = dict[str, Any]
@@ -32,9 +34,7 @@ if TYPE_CHECKING:
         def set_result(self, reply: Reply, /) -> None: ...
 
 
-INVALID_REQUEST = -32600
 METHOD_NOT_FOUND = -32601
-INVALID_PARAMS = -32602
 INTERNAL_ERROR = -32603
 CANCELLED = -32800
 FAILED = -32000
@@ -133,6 +133,7 @@ def request(id: int, method: str, params: Params) -> Message:
     """Build a request."""
     if params is None:
         return {"jsonrpc": "2.0", "id": id, "method": method}
+    check_params(params)
     return {"jsonrpc": "2.0", "id": id, "method": method, "params": params}
 
 
@@ -140,7 +141,23 @@ def notification(method: str, params: Params) -> Message:
     """Build a request without an answer."""
     if params is None:
         return {"jsonrpc": "2.0", "method": method}
+    check_params(params)
     return {"jsonrpc": "2.0", "method": method, "params": params}
+
+
+def check_params(params: object) -> None:
+    """Raise TypeError for what a peer could only take as a broken request, and hang up."""
+    if params.__class__ not in CONTAINERS and (
+        isinstance(params, (str, bytes, bytearray)) or not isinstance(params, (Sequence, Mapping))
+    ):
+        raise TypeError(
+            f"params must be a sequence of positional or a mapping of keyword arguments, got {params!r:.100}; "
+            "of one argument make a list"
+        )
+
+
+CONTAINERS = (list, tuple, dict)
+"""What params nearly always are: whoever builds many requests looks here before it asks `check_params`."""
 
 
 def result(id: object, value: object) -> Message:

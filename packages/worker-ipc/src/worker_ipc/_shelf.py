@@ -6,9 +6,7 @@ from collections import deque
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, TypeAlias
-
-    Message: TypeAlias = dict[str, Any]
+    from ._rpc import Message
 
 
 class Shelf:

@@ -5,7 +5,7 @@ its own, so that a terminal's Ctrl-C reaches only the parent, and so that one si
 
 `subprocess.Popen` does the fork (vfork: about 0.35 ms, whatever the size of the parent) and is then let go: the status
 is collected through our own handle. No `preexec_fn`, ever: it costs 13 ms in a parent of 300 MB, it can deadlock, and
-duplicating a descriptor in it overwrites the pipe over which Popen reports a missing command (wire.md B2).
+duplicating a descriptor in it overwrites the pipe over which Popen reports a missing command.
 
 The channel gets the lowest number that is free here, not a fixed 3: a fixed one would have to be taken from whoever
 has it in this process. Any number works in every runtime. Node hides inherited numbers up to 15 from *its* children;
@@ -127,7 +127,7 @@ def _open_ends(request: SpawnRequest, ours: ParentEnds, theirs: _ChildEnds) -> N
         ours.stderr, theirs.stderr = make_pipe()
     for end in (ours.fd_in, ours.fd_out, ours.stderr):
         if end is not None:
-            os.set_blocking(end.number, False)  # each end has its own flag: the child's stays blocking (wire.md B4)
+            os.set_blocking(end.number, False)  # each end has its own flag: the child's stays blocking
 
 
 class _Fork(subprocess.Popen[bytes]):
@@ -175,7 +175,9 @@ def _stream(number: int, pipe: Owned | None, wish: Stderr) -> int | None:
         return None if is_standard(number) else subprocess.DEVNULL
     fd = wish if isinstance(wish, int) else wish.fileno() if not isinstance(wish, str) else -1
     if fd < 0:
-        raise ValueError(f"a standard stream must be 'inherit', 'devnull' or an open file, got {wish!r}")
+        name = "stderr" if number == 2 else "a standard stream"
+        more = "'forward', 'capture', " if number == 2 else ""
+        raise ValueError(f"{name} must be {more}'inherit', 'devnull' or an open file, got {wish!r}")
     return fd
 
 

@@ -44,12 +44,10 @@ class Tail:
         cut = self.total - len(data)
         if not cut:
             return show(data)
-        data = data.lstrip(_CONTINUATION) if data[:1] in _CONTINUATION_SET else data
-        return f"[{cut} bytes before this are not kept]\n{show(data)}"
+        return f"[{cut} bytes before this are not kept]\n{show(data.lstrip(_CONTINUATION))}"
 
 
 _CONTINUATION = bytes(range(0x80, 0xC0))  # the cut may fall inside a character: its rest is no error of the child
-_CONTINUATION_SET = frozenset(_CONTINUATION[i : i + 1] for i in range(len(_CONTINUATION)))
 _UNSAFE = re.compile(r"[^\S\n\t ]|[^\s!-~]")
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .codecs import Buffer, Codec
 
 MAX_MESSAGE = 64 * 2**20
-"""Bytes. Node, Bun and Deno have no limit; 64 MiB was echoed by all three (wire.md, A.2)."""
+"""Bytes. Node, Bun and Deno have no limit; 64 MiB was echoed by all three."""
 
 MAX_QUEUED = 64 * 2**20
 """Bytes that may be held for listeners that do not read, while others wait: beyond it, Overrun."""
@@ -159,3 +159,9 @@ class MessageStream(Generic[MessageT]):
         self.reader.stop()
         self.close_output()
         os.close(self._fd_in)
+
+
+def check_codec(codec: object) -> None:
+    """Refuse what is no codec, a class of codecs included, before anything is started for it."""
+    if isinstance(codec, type) or not (hasattr(codec, "encode") and hasattr(codec, "decoder")):
+        raise TypeError(f"codec must be a codec, such as JsonLines(), got {codec!r}")

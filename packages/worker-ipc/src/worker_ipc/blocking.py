@@ -182,9 +182,9 @@ class ChildChannel:
         try:
             self._wire.write(data)
             while reply.message is None:
-                event = self._step(deadline)
-                if event is not None:
-                    self._keep(event)
+                message = self._step(deadline)
+                if message is not None:
+                    self._keep(message)
         finally:
             if calls.abandon(id) and self._wire.end is None:
                 self._write(_rpc.notification(_rpc.CANCEL, {"id": id}))
@@ -214,11 +214,12 @@ class ChildChannel:
         """
         for method, function in (functions or {}).items():
             self._dispatch.answers.register(method, function)
+        self._dispatch.answers.release_held()
         try:
             while True:
-                event = self._step()
-                if event is not None:
-                    self._keep(event)
+                message = self._step()
+                if message is not None:
+                    self._keep(message)
         except ChannelClosed as error:
             if error.__class__ is not ChannelClosed:
                 raise

@@ -50,6 +50,7 @@ class Call:
 
 class Lane:
     room = 1
+    nested = 0
 
     def __init__(self, machine: PoolMachine, worker: int) -> None:
         self.machine = machine
@@ -209,8 +210,9 @@ class PoolMachine(RuleBasedStateMachine):
                 job.ends += 1
             else:
                 job.runs -= 1  # it had not begun: not a run
-        assert self.roster.gone(worker)
-        assert not self.roster.gone(worker), "said twice, counted once"
+        rest = self.roster.gone(worker, is_stillborn=not ended_well)
+        assert (rest is None) == ended_well
+        self.roster.gone(worker)  # said twice, counted once
         self.demand.stir()
 
     # --- lanes

@@ -20,8 +20,9 @@ J = TypeVar("J", bound=JobLike)
 class Alone(Generic[J]):
     """While a job is held here nothing starts; while it runs nothing else does."""
 
-    def __init__(self, is_busy: Callable[[], bool]) -> None:
+    def __init__(self, is_busy: Callable[[], bool], ended: Callable[[], object]) -> None:
         self._is_busy = is_busy
+        self._ended = ended  # called when it has: others may run now
         self._runs = False
         self.job: J | None = None
 
@@ -42,6 +43,7 @@ class Alone(Generic[J]):
             return True
         if self._runs:
             self.forget()
+            self._ended()
         return False
 
     def enter(self) -> J | None:

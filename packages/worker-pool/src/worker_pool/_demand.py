@@ -50,12 +50,17 @@ class Supply(Protocol[J_co]):
 
 
 class Seat(Protocol):
-    """Runs jobs: `load` of them now; while idle it has `room` for so many. `wake`: call `woke`, `take` and `stir`."""
+    """Runs jobs: `load` of them now; while idle it has `room` for so many. `wake`: call `woke`, `take` and `stir`.
+
+    `nested`: as many times it waits for other jobs of this pool, and does nothing else.
+    """
 
     @property
     def room(self) -> int: ...
     @property
     def load(self) -> int: ...
+    @property
+    def nested(self) -> int: ...
     def wake(self) -> None: ...
 
 
@@ -76,7 +81,7 @@ class Demand(Generic[J]):
         self._idle: list[Seat] = []  # the last to fall idle is the first to be woken: the others may expire
         self._seats: set[Seat] = set()
         self._waking = 0  # seats that will ask soon
-        self._alone: Alone[J] = Alone(self._is_busy)
+        self._alone: Alone[J] = Alone(self._is_busy, self.stir)
         self._is_closed = False
 
     # --- supplies
@@ -263,4 +268,4 @@ class Demand(Generic[J]):
         return not self._alone.blocks() and bool(self._front or self._ring or self._alone.held is not None)
 
     def _is_busy(self) -> bool:
-        return any(seat.load for seat in self._seats)
+        return any(seat.load and not seat.nested for seat in self._seats)

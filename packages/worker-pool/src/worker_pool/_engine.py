@@ -13,8 +13,9 @@ from ._events import Events, TaskFinished, TaskStarted, WorkerStarted, WorkerSta
 from ._feeds import Feed
 from ._home import Home
 from ._host import Host
+from ._nesting import own_engine
 from ._pump import Pump, pulls, pump_for, resolve
-from ._roster import Roster
+from ._roster import MAX_REST, Roster
 from ._tally import Tally
 from ._watchdog import Watchdog
 
@@ -44,6 +45,7 @@ class Engine:
             concurrency=options.concurrency,
             max_starting=options.max_starting,
             max_failures=options.max_start_failures,
+            backoff=options.start_backoff,
         )
         self.demand: Demand[Job] = Demand(self.roster)
         self.events: Events = Events()
@@ -183,7 +185,8 @@ class Engine:
             self.check_quiet()
             return
         self.tally.start_failures += 1
-        self.roster.start_failed(host, error)
+        is_stuck = bool(self.nested) and self.nested >= sum(len(host.seats) for host in self.hosts)
+        delay = self.roster.start_failed(host, error, is_stuck=is_stuck)
         failures = self.roster.failures
         log.warning("a worker could not be started (%d in a row): %r", failures, error)
         if self.events:
@@ -192,7 +195,6 @@ class Engine:
             self._drop_all(broken := PoolBroken(failures, error))
             log.error("the pool is broken: %s", broken)
         else:
-            delay = min(self.options.start_backoff * 2 ** min(failures - 1, 20), 30.0)
             self.watchdog.call_later(delay, self._rested)
 
     def _rested(self) -> None:
@@ -208,19 +210,12 @@ class Engine:
         log.debug("worker %r is gone: %s", host.info.id, event.reason)
         if self.events:
             self.events.tell(event)
-        self.roster.gone(host)
+        is_stillborn = event.reason == "crashed" and not host.info.tasks and host.info.age < MAX_REST
+        delay = self.roster.gone(host, is_stillborn=is_stillborn)
+        if delay is not None:
+            self.watchdog.call_later(delay, self._rested)
         self.demand.stir()
         self.check_quiet()
-
-    def wants_retired(self, info: WorkerInfo) -> bool:
-        """Ask `retire`. A worker that can't be judged is replaced: to be sure, and so that it is noticed."""
-        if self.options.retire is None:
-            return False
-        try:
-            return bool(self.options.retire(info))
-        except Exception:
-            log.exception("retire raised on %r", info)
-            return True
 
     # --- begin and end
 
@@ -292,6 +287,7 @@ class Engine:
             self._quiet.set()
 
     async def _shielded(self, function: Callable[..., Coroutine[Any, Any, object]], arguments: Iterable[Any]) -> None:
+        own_engine.set(self)
         try:
             with anyio.CancelScope(shield=True):
                 await function(*arguments)

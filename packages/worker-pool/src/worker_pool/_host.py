@@ -16,6 +16,7 @@ import anyio
 from ._errors import StartTimeout, TaskAborted, WorkerLost
 from ._events import WorkerStarted, WorkerStopped, log
 from ._lane import Lane
+from ._nesting import own_engine
 from ._port import Port
 from ._worker import WorkerInfo, as_async, open_worker
 
@@ -34,8 +35,7 @@ class Host:
         self.engine = engine
         self.number = number
         self.leaving: bool = False
-        self._idle_since = math.inf
-        self._idle_tasks = -1
+        self.idle_since = math.inf  # not while it works: who begins a job says so here
         self.survives_cancel: bool = False
         self.seats: list[Lane | Port] = []
         self._expected: set[Lane | Port] = set()  # whose tasks have not begun yet
@@ -93,29 +93,37 @@ class Host:
         if not self.leaving:
             if self._has_active and not self.worker.active:
                 self.leave("inactive")
-            elif self._retires and self.engine.wants_retired(self.info):
+            elif self._retires and self._wants_retired():
                 self.leave("retired")
         return not self.leaving
+
+    def _wants_retired(self) -> bool:
+        """Ask `retire`. A worker that can't be judged is replaced: to be sure, and so that it is noticed."""
+        retire: Any = self.engine.options.retire
+        try:
+            return bool(retire(self.info))
+        except Exception:
+            log.exception("retire raised on %r", self.info)
+            return True
 
     def is_idle(self) -> bool:
         """Whether it works and has nothing to do."""
         return self._has_started and not self.leaving and not any(seat.load for seat in self.seats)
 
-    def lane_idle(self) -> None:
+    def seat_idle(self) -> None:
         """A seat of this worker found no work: if no other has some, its time until `idle_timeout` begins."""
         timeout = self.engine.options.idle_timeout
-        if timeout is not None and self._idle_tasks != self.info.tasks and self.is_idle():
-            self._idle_tasks = self.info.tasks  # to be woken for nothing does not prolong its time
-            self._idle_since = perf_counter()
-            self.engine.watchdog.expect(self._idle_since + timeout)
+        if timeout is not None and self.idle_since == math.inf and self.is_idle():
+            self.idle_since = perf_counter()  # to be woken for nothing does not prolong its time
+            self.engine.watchdog.expect(self.idle_since + timeout)
 
     def check(self, now: float) -> float:
         """See `Watched`: the end of a worker that was idle for too long."""
         timeout = self.engine.options.idle_timeout
         if timeout is None or not self.is_idle():
             return math.inf
-        if self._idle_since + timeout > now:
-            return self._idle_since + timeout
+        if self.idle_since + timeout > now:
+            return self.idle_since + timeout
         if self.engine.roster.can_spare_one:
             self.leave("idle")
         return math.inf
@@ -125,6 +133,7 @@ class Host:
     async def run(self) -> None:
         """Live."""
         error: BaseException | None = None
+        own_engine.set(self.engine)
         try:
             with self._life:
                 self._move_deadline(self.engine.options.init_timeout)
@@ -155,7 +164,7 @@ class Host:
 
     async def _live(self) -> None:
         options = self.engine.options
-        async with open_worker(self.engine.make_worker, options.destroy_timeout) as worker:
+        async with open_worker(self.engine.make_worker, options.destroy_timeout, self._check_in_time) as worker:
             self._life.deadline = math.inf
             try:
                 self._start(worker)
@@ -166,6 +175,10 @@ class Host:
                     self.engine.demand.part(seat)
                 self.leave("crashed", now=True)
                 self._move_deadline(options.destroy_timeout)
+
+    def _check_in_time(self) -> None:
+        if self._life.cancel_called or anyio.current_time() >= self._life.deadline:
+            raise StartTimeout(self.engine.options.init_timeout)
 
     def _start(self, worker: Any) -> None:
         options = self.engine.options

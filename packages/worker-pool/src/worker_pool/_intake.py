@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
+from contextlib import contextmanager
 from itertools import repeat, starmap
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ import anyio
 from ._job import Job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from ._engine import Engine
     from ._pump import Pump
@@ -35,6 +36,7 @@ class Intake(ABC):
         self.is_dropped: bool = False  # what has not started is not wanted any more
         self.pump: Pump | None = None  # while it runs
         self.hunger: anyio.Event | None = None  # the pump waits for it
+        self._is_fetching = False  # the pump awaits an input: whoever pulled one now would overtake it
         self._pull = pull
         self._is_special = pull is None  # there may be more to `next` than to pull
         self._may_pile_up = may_pile_up  # more may be outstanding than there are slots
@@ -64,7 +66,7 @@ class Intake(ABC):
             if self.stock:
                 self.poke()
                 return self.stock.popleft()
-            if self.is_ended or self._pull is None:
+            if self.is_ended or self._pull is None or self._is_fetching:
                 self.poke()
                 return None
         return self.take_now()
@@ -157,6 +159,16 @@ class Intake(ABC):
         if left <= 0 or self.is_ended:
             return 0
         return min(left, demand.room()) or int(not self.stock and demand.is_contended(self))
+
+    @contextmanager
+    def fetching(self) -> Generator[None]:
+        """Let nobody else take inputs while the pump awaits one."""
+        self._is_special = self._is_fetching = True
+        self.engine.demand.shortcut = None
+        try:
+            yield
+        finally:
+            self._is_fetching = False
 
     def pump_ended(self, error: BaseException | None) -> None:
         """The pump will bring nothing more."""

@@ -17,6 +17,7 @@ from anyio.lowlevel import checkpoint
 
 from ._errors import TaskAborted, TaskTimeout
 from ._events import log
+from ._foreign import is_foreign
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,6 +58,11 @@ class Lane:
     def load(self) -> int:
         """1 while it runs a job, else 0."""
         return int(self.job is not None)
+
+    @property
+    def is_engaged(self) -> bool:
+        """Whether code of its worker runs here."""
+        return self.job is not None or self._resetting
 
     # --- called by others
 
@@ -115,7 +121,7 @@ class Lane:
                 try:
                     with anyio.CancelScope() as self._scope:
                         await self._run_many()
-                except Exception:
+                except (Exception, SystemExit, GeneratorExit):
                     if self._verdict is None:
                         raise
                     log.debug("an execute that was cut short raised", exc_info=True)
@@ -161,7 +167,7 @@ class Lane:
         demand = self.host.engine.demand
         self._woken = anyio.Event()
         demand.idle(self)
-        self.host.lane_idle()
+        self.host.seat_idle()
         try:
             await self._woken.wait()
         finally:
@@ -180,6 +186,7 @@ class Lane:
         left, block_began = budget, (started := perf_counter())
         limit = block_began + LONGEST
         engine.watchdog.expect(started + self._limit)
+        host.idle_since = math.inf
         while True:
             self.since, self.job = started, job
             if job.since or listeners:
@@ -189,6 +196,8 @@ class Lane:
             except BaseException as error:
                 ended = perf_counter()
                 if not self._may_fail(error):
+                    info.tasks += budget - left
+                    info.run_time += ended - block_began
                     raise
                 self.job = None
                 if isinstance(error, Exception) and host.not_started is not None and host.not_started(error):
@@ -197,6 +206,8 @@ class Lane:
                     host.give_back(job, error, started, ended)
                     return
                 job.feed.fail(job, _as_exception(error), info, started, ended)
+                if not isinstance(error, (Exception, SystemExit, GeneratorExit)):
+                    host.leave("in doubt")  # a cancellation, though nobody's: who knows what it was in the middle of
             else:
                 ended = perf_counter()
                 self.job = None
@@ -209,6 +220,7 @@ class Lane:
                     return
                 if (since_turn := since_turn + budget - left) >= BREATH or ended > limit:
                     await checkpoint()
+                    engine.watchdog.expect(perf_counter() + self._limit)  # it may have looked while nothing ran here
                     since_turn = 0
                 left, block_began = budget, (ended := perf_counter())
                 limit = block_began + LONGEST
@@ -224,7 +236,7 @@ class Lane:
         """Whether what `execute` raised is the end of its input alone."""
         if self._verdict is not None:  # it was cut: the verdict tells its end
             return False
-        return isinstance(error, (Exception, SystemExit, GeneratorExit))
+        return isinstance(error, (Exception, SystemExit, GeneratorExit)) or is_foreign(error)
 
     async def _make_ready(self) -> bool:
         """Do what is due between two inputs; return whether the worker can take the next."""
@@ -243,6 +255,7 @@ class Lane:
                 log.exception("release of worker %r raised", self.host.info.id)
             finally:
                 self._resetting, self._limit = False, limit
+                self.host.engine.watchdog.expect(perf_counter() + limit)  # it may have looked by the other limit
         return not self._halted and self.host.is_fit()
 
     def _time_out(self, job: Job, info: WorkerInfo, started: float, ended: float) -> None:

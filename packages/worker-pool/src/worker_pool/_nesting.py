@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from ._errors import PoolDeadlock
@@ -12,12 +13,20 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from ._engine import Engine
+    from ._lane import Lane
+
+own_engine: ContextVar[Engine | None] = ContextVar("own_engine", default=None)
+"""The pool whose own task this is, or was started by: one that makes a worker, or asks a source."""
 
 
 def is_inside(engine: Engine) -> bool:
     """Return whether an input of this pool is being executed here, or by who started this task."""
-    lane = current_lane.get()
-    return lane is not None and lane.host.engine is engine
+    return _lane_of(engine) is not None
+
+
+def is_part(engine: Engine) -> bool:
+    """Return whether the pool waits for this task before it ends, so that this can't wait for that."""
+    return own_engine.get() is engine or is_inside(engine)
 
 
 @contextmanager
@@ -26,16 +35,25 @@ def nested(engine: Engine) -> Generator[None]:
 
     Only tasks of this process can be told from others: of what a worker's child asks for, nothing is known here.
     """
-    lane = current_lane.get()
-    if lane is None or lane.host.engine is not engine:
+    lane = _lane_of(engine)
+    if lane is None:
         yield
         return
-    if not lane.nested and engine.nested + 1 >= engine.options.slots:
-        raise PoolDeadlock(engine.options.slots)
+    runs_alone = lane.job is not None and lane.job.alone
+    if runs_alone or (not lane.nested and engine.nested + 1 >= engine.options.slots):
+        raise PoolDeadlock(1 if runs_alone else engine.options.slots)
     engine.nested += not lane.nested
     lane.nested += 1
+    if engine.demand.has_held:  # a job that is to run alone need not wait for one that only waits
+        engine.demand.stir()
     try:
         yield
     finally:
         lane.nested -= 1
         engine.nested -= not lane.nested
+
+
+def _lane_of(engine: Engine) -> Lane | None:
+    lane = current_lane.get()
+    # A task that outlived the input that started it holds no slot any more.
+    return lane if lane is not None and lane.host.engine is engine and lane.is_engaged else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
+from inspect import iscoroutinefunction
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -69,8 +70,9 @@ class Options:
             raise ValueError("destroy_timeout must be finite: the end of a pool has its own limit")
         if self.retry is not None and not isinstance(self.retry, Retry):
             raise TypeError(f"retry must be a Retry, such as Retry(attempts=3), got {self.retry!r}")
-        if self.retire is not None and not callable(self.retire):
-            raise TypeError(f"retire must be a function of a WorkerInfo, got {self.retire!r}")
+        retire: object = self.retire
+        if retire is not None and (not callable(retire) or iscoroutinefunction(retire)):
+            raise TypeError(f"retire must be a function of a WorkerInfo, and not async, got {self.retire!r}")
 
     def _require(self, name: str, kind: type, rule: str, is_met: Callable[[Any], bool]) -> None:
         value = getattr(self, name)

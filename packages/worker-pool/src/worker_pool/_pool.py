@@ -10,7 +10,7 @@ import anyio
 from ._delivery import AckSource
 from ._engine import Engine
 from ._errors import PoolClosed, WorkFailed
-from ._nesting import is_inside, nested
+from ._nesting import is_inside, is_part, nested
 from ._options import Options, PoolOptions
 from ._outcome import Failure, Success, Summary
 from ._single import Single
@@ -219,7 +219,7 @@ class WorkPool(Generic[In, Out]):
         for the end, but cuts the grace to half a second.
         """
         self.close(grace)
-        if self._group is None or is_inside(self._engine):
+        if self._group is None or is_part(self._engine):
             return
         try:
             await self._engine.ended.wait()

@@ -36,6 +36,8 @@ BREATH = 64  # lists between two visits to the event loop, if the worker settles
 class Port:
     """A seat with room for many. Its task only waits for the end."""
 
+    nested = 0  # what its worker waits for is not known here
+
     def __init__(self, host: Host) -> None:
         worker, options = host.worker, host.engine.options
         self.host = host
@@ -147,7 +149,7 @@ class Port:
                 if batch is None:
                     self._is_idle, self._is_pumping = True, False
                     self._demand.idle(self)
-                    self.host.lane_idle()
+                    self.host.seat_idle()
                     return
                 self._send(batch)
             self._more.set()
@@ -184,6 +186,7 @@ class Port:
         host = self.host
         engine = host.engine
         batch.at = now = perf_counter()
+        host.idle_since = math.inf
         self._batches[batch] = None
         if batch.feed is None:
             for _, job in batch.jobs():
@@ -270,9 +273,12 @@ class Port:
         if host.leaving:
             host.leave("in doubt")  # it may have been the last one that was waited for
         elif host.is_plain or host.is_fit():
+            had_held = self._demand.has_held
             if not self._is_idle:
                 self.pump()
-            elif self._demand.has_held:
+            elif not self.load:
+                host.seat_idle()
+            if had_held:
                 self._demand.stir()
 
     def _give_up(self, batch: Batch, i: int, job: Job, verdict: Verdict) -> None:

@@ -11,6 +11,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from ._events import log
+from ._foreign import is_foreign
 from ._job import Job
 
 if TYPE_CHECKING:
@@ -48,6 +49,10 @@ class Pump:
                     await self._run()
                 except (StopAsyncIteration, anyio.EndOfStream):
                     pass
+                except BaseException as exc:
+                    if is_foreign(exc):
+                        raise RuntimeError("the source raised a cancellation of a task that is not ours") from exc
+                    raise
                 finally:
                     await self._close_source()
         except Exception as exc:
@@ -63,7 +68,9 @@ class Pump:
                 await checkpoint()  # a slot that becomes free in this turn is cheaper than to be woken for it
                 wanted = feed.wanted()
             if wanted:
-                for job in await self._fetch(wanted):
+                with feed.fetching():
+                    jobs = await self._fetch(wanted)
+                for job in jobs:
                     feed.accept(job)
             elif not feed.is_ended:  # it may have ended in that turn
                 await feed.starve()

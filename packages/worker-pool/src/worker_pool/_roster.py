@@ -17,6 +17,9 @@ class Phase(Enum):
     LEAVING = "leaving"
 
 
+MAX_REST = 30.0  # seconds between two attempts to start a worker, at most
+
+
 class Roster:
     """Never more than `max_size` workers in all phases together, and `max_starting` that start.
 
@@ -33,6 +36,7 @@ class Roster:
         concurrency: int = 1,
         max_starting: int = 1,
         max_failures: int = 3,
+        backoff: float = 0.1,
     ) -> None:
         self._launch = launch
         self.max_size = max_size
@@ -40,8 +44,10 @@ class Roster:
         self.concurrency = concurrency
         self.max_starting = max_starting
         self.max_failures = max_failures
+        self._backoff = backoff
         self.phases: dict[Hashable, Phase] = {}
         self.failures: int = 0  # starts that failed in a row
+        self.stillborn: int = 0  # workers in a row that soon ended by themselves, with nothing to do
         self.futile: int = 0  # workers that ended in a row and had not even begun the first input they were given
         self._succeeded = 0  # inputs, when that was last looked at
         self.broken: BaseException | None = None
@@ -92,13 +98,21 @@ class Roster:
         self.failures = 0
         self.fill()
 
-    def start_failed(self, worker: Hashable, error: BaseException) -> None:
-        """A worker could not be started. Nothing is started until `rested`."""
+    def start_failed(self, worker: Hashable, error: BaseException, *, is_stuck: bool = False) -> float:
+        """A worker could not be started. Nothing is started until `rested`, to be called after so many seconds.
+
+        `is_stuck`: those that are here wait for one that is not.
+        """
         del self.phases[worker]
         self.failures += 1
-        self._is_resting = True
-        if self.failures >= self.max_failures and not self.count(Phase.ALIVE) + self.count(Phase.STARTING):
+        may_help = self.count(Phase.STARTING) or (self.count(Phase.ALIVE) and not is_stuck)
+        if self.failures >= self.max_failures and not may_help:
             self.broken = error
+        return self._rest(self.failures)
+
+    def _rest(self, failures: int) -> float:
+        self._is_resting = True
+        return min(self._backoff * 2.0 ** min(failures - 1, 20), MAX_REST)
 
     def rested(self) -> None:
         """Enough time has passed since the last failed start."""
@@ -120,8 +134,12 @@ class Roster:
         self.futile += not has_worked
         return self.futile < self.max_size + self.max_failures
 
-    def gone(self, worker: Hashable) -> bool:
-        """A worker is no more; return whether that is news."""
-        is_news = self.phases.pop(worker, None) is not None
+    def gone(self, worker: Hashable, *, is_stillborn: bool = False) -> float | None:
+        """A worker is no more. `is_stillborn`: it soon ended by itself, and others wait as after a failed start."""
+        self.phases.pop(worker, None)
+        if is_stillborn:
+            self.stillborn += 1
+            return self._rest(self.stillborn)
+        self.stillborn = 0
         self.fill()
-        return is_news
+        return None

@@ -142,8 +142,10 @@ class WorkerInfo:
 
 
 @asynccontextmanager
-async def open_worker(make_worker: Callable[[], Any], destroy_timeout: float) -> AsyncGenerator[Any]:
-    """Make a worker, and end it.
+async def open_worker(
+    make_worker: Callable[[], Any], destroy_timeout: float, check_in_time: Callable[[], object] = lambda: None
+) -> AsyncGenerator[Any]:
+    """Make a worker, and end it. `check_in_time` raises if that took too long: who blocks is not interrupted.
 
     A context manager is entered and left, and that is its whole life; any other worker has `init` and `destroy`.
     `destroy` is called also after an `init` that failed, and has `destroy_timeout` then even if that was cancelled.
@@ -151,12 +153,14 @@ async def open_worker(make_worker: Callable[[], Any], destroy_timeout: float) ->
     made: Any = await _resolved(make_worker())
     if hasattr(made, "__aenter__"):
         async with made as entered:
+            check_in_time()
             yield _as_worker(entered)
         return
     worker = _as_worker(made)
     destroy = as_async("destroy", getattr(worker, "destroy", _nothing))
     try:
         await as_async("init", getattr(worker, "init", _nothing))()
+        check_in_time()
     except BaseException:
         with anyio.CancelScope(shield=True, deadline=anyio.current_time() + destroy_timeout):
             await destroy()

@@ -1,0 +1,21 @@
+"""A cancellation that is nobody's: on asyncio, `await task` raises CancelledError where somebody cancelled that task.
+
+Many client libraries let it out. To the pool it is an error of the code that raised it, and not its own end.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import anyio
+
+
+def is_foreign(error: BaseException) -> bool:
+    """Tell whether `error` is a cancellation that this task was not asked for. To be called where it was caught."""
+    if not isinstance(error, anyio.get_cancelled_exc_class()) or anyio.current_effective_deadline() == -float("inf"):
+        return False
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None or not isinstance(error, asyncio.CancelledError):
+        return False  # trio's are raised by its own scopes alone
+    task = asyncio.current_task()
+    return task is None or not task.cancelling()

@@ -204,3 +204,29 @@ async def test_a_million_inputs_take_no_memory() -> None:
         return peak
 
     assert await run(5000) < await run(500) + 100_000
+
+
+async def test_no_input_overtakes_another_while_the_pool_waits_for_the_next() -> None:
+    """The task that waits gets an item, and runs later: a worker that is free meanwhile must not take the one after."""
+    send, receive = anyio.create_memory_object_stream[int](100)
+    order: list[int] = []
+
+    async def execute(x: int) -> int:
+        for _ in range(x % 3):
+            await anyio.lowlevel.checkpoint()
+        return x
+
+    async def consume() -> None:
+        async with pool.stream(receive, ordered=True) as outcomes:
+            async for outcome in outcomes:
+                order.append(outcome.unwrap())
+
+    async with WorkPool(lambda: execute, max_size=3) as pool, anyio.create_task_group() as group:
+        group.start_soon(consume)
+        for n in range(300):
+            send.send_nowait(n)
+            for _ in range(n % 4):
+                await anyio.lowlevel.checkpoint()
+        send.close()
+    receive.close()
+    assert order == list(range(300))

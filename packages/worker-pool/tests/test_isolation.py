@@ -1,0 +1,142 @@
+"""A delivery that is suspected of killing its worker runs beside nothing; and inputs that wait for their own pool."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from worker_pool import PoolBroken, PoolDeadlock, WorkPool
+
+from .memory_acks import MemoryAcks
+
+pytestmark = pytest.mark.anyio
+
+
+def suspect(value: str) -> MemoryAcks:
+    source = MemoryAcks([value])
+    source.suspects.add(value)
+    return source
+
+
+async def test_when_a_suspect_has_ended_all_workers_go_on() -> None:
+    running = most = 0
+
+    async def execute(x: object) -> object:
+        nonlocal running, most
+        running += 1
+        if x == "suspect":
+            assert running == 1
+        else:
+            most = max(most, running)
+            await anyio.wait_all_tasks_blocked()
+        running -= 1
+        return x
+
+    source = suspect("suspect")
+    with anyio.fail_after(10):
+        async with WorkPool(lambda: execute, max_size=4) as pool, anyio.create_task_group() as group:
+            group.start_soon(pool.process, source)
+            while source.counts() != {"ack": 1}:
+                await anyio.lowlevel.checkpoint()
+            await pool.process(range(40))
+            pool.close(0)
+    assert most == 4
+
+
+async def test_a_suspect_that_waits_for_its_pool_is_refused() -> None:
+    async def execute(x: str) -> str:
+        return await pool.execute("inner") if x == "suspect" else x
+
+    async with WorkPool(lambda: execute, max_size=4) as pool, anyio.create_task_group() as group:
+        source = suspect("suspect")
+        source.max_attempts = 1
+        group.start_soon(_process, pool, source)
+        with anyio.fail_after(10):
+            while not source.reasons:
+                await anyio.lowlevel.checkpoint()
+        assert "PoolDeadlock" in source.reasons[0]
+        pool.close(0)
+
+
+async def _process(pool: WorkPool[Any, Any], source: MemoryAcks) -> None:
+    await pool.process(source, on_failure=lambda _: None)
+
+
+async def test_a_suspect_does_not_wait_for_one_that_only_waits_itself() -> None:
+    may_ask = anyio.Event()
+
+    async def execute(x: str) -> str:
+        if x == "outer":
+            await may_ask.wait()
+            return await pool.execute("inner")
+        return x
+
+    source = suspect("suspect")
+    results: list[str] = []
+
+    async def outer() -> None:
+        results.append(await pool.execute("outer"))
+
+    with anyio.fail_after(10):
+        async with WorkPool(lambda: execute, max_size=4) as pool, anyio.create_task_group() as group:
+            group.start_soon(outer)
+            await anyio.wait_all_tasks_blocked()
+            group.start_soon(pool.process, source)
+            await anyio.wait_all_tasks_blocked()
+            assert source.counts() == {}, "it waits for the one that runs"
+            may_ask.set()
+            while source.counts() != {"ack": 1} or not results:
+                await anyio.lowlevel.checkpoint()
+            pool.close(0)
+    assert results == ["inner"]
+
+
+async def test_an_input_that_waits_for_a_worker_that_can_never_come_is_told() -> None:
+    starts = 0
+
+    def make() -> Any:
+        nonlocal starts
+        starts += 1
+        if starts > 1:
+            raise OSError("no more of them")
+        return execute
+
+    async def execute(x: str) -> str:
+        return await pool.execute("inner") if x == "outer" else x
+
+    with anyio.fail_after(10):
+        async with WorkPool(make, max_size=2, start_backoff=0.001) as pool:
+            with pytest.raises(PoolBroken, match="no more of them"):
+                await pool.execute("outer")
+
+
+async def test_a_task_that_outlived_its_input_holds_no_worker() -> None:
+    started = anyio.Event()
+    results: list[str] = []
+
+    async def follow() -> None:
+        await started.wait()
+        results.append(await pool.execute("second"))
+
+    async def execute(x: str) -> str:
+        if x == "first":
+            group.start_soon(follow)
+        return x
+
+    with anyio.fail_after(10):
+        async with WorkPool(lambda: execute, max_size=1) as pool, anyio.create_task_group() as group:
+            await pool.execute("first")
+            started.set()
+    assert results == ["second"]
+
+
+async def test_a_pool_of_one_still_refuses_to_wait_for_itself() -> None:
+    async def execute(x: str) -> str:
+        return await pool.execute("inner")
+
+    async with WorkPool(lambda: execute, max_size=1) as pool:
+        with pytest.raises(PoolDeadlock):
+            await pool.execute("outer")

@@ -94,3 +94,59 @@ class Array:
 
 def reversed_array(array):
     return Array(bytes(array.memory[::-1]))
+
+
+CONSTANT = 3
+_helpers = []
+
+
+def start_talkers():
+    """Two threads that log as fast as they can, for as long as the child lives."""
+    import threading
+
+    def talk():
+        while True:
+            logging.getLogger("of.a.thread").warning("x" * 1000)
+            time.sleep(0.0001)
+
+    for _ in range(2):
+        threading.Thread(target=talk, daemon=True).start()
+
+
+def nap_a_little(value):
+    time.sleep(0.001)
+    return value
+
+
+def with_a_forked_helper(value):
+    """Return the value; the first call forks a copy of this process that logs, and prints, for a while."""
+    if not _helpers:
+        import multiprocessing
+
+        _helpers.append(multiprocessing.get_context("fork").Process(target=_talk_in_a_copy, daemon=True))
+        _helpers[0].start()
+    return value
+
+
+def _talk_in_a_copy():
+    for number in range(2000):
+        logging.getLogger("of.a.copy").warning("copy %d", number)
+
+
+def fork_and_return(value):
+    """Both processes return; only one of them is the worker."""
+    if value == "fork":
+        os.fork()
+    return value
+
+
+class Scaler:
+    def __init__(self, factor):
+        self.factor = factor
+
+    def scale(self, value):
+        return value * self.factor
+
+    @classmethod
+    def double(cls, value):
+        return cls(2).scale(value)

@@ -1,13 +1,24 @@
 """A plain function is a worker: many inputs per message, and a crash costs exactly one."""
 
+import copy
+import functools
 import importlib
+import logging
+import math
+import os
+import pickle
 import time
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
+import anyio
 import pytest
 
 from worker_ipc import EncodeError
 from worker_ipc.codecs import Pickled
-from worker_pool import Failure, PoolBroken, WorkPool
+from worker_pool import Failure, PoolBroken, Settle, WorkPool
 from worker_spawn import FunctionError, WorkerDied, function_worker
 
 pytestmark = pytest.mark.anyio
@@ -153,3 +164,106 @@ async def test_in_process_for_a_debugger() -> None:
     async with function_worker("functions:fail", in_process=True) as worker:
         with pytest.raises(ValueError, match="no 1"):
             await worker.execute(1)
+
+
+async def test_what_threads_of_the_child_log_mixes_with_no_result(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL, "of.a.thread")
+    make = partial(function_worker, "functions:nap_a_little", setup="functions:start_talkers", stderr="capture")
+    async with WorkPool(make, max_size=1) as pool, pool.stream(range(1000), ordered=True) as outcomes:
+        assert [outcome.unwrap() async for outcome in outcomes] == list(range(1000))
+
+
+async def test_what_threads_log_arrives(caplog: pytest.LogCaptureFixture) -> None:
+    async with function_worker("functions:nap_a_little", setup="functions:start_talkers", stderr="capture") as worker:
+        with anyio.fail_after(20):
+            while not any(record.name == "of.a.thread" for record in caplog.records):
+                await worker.execute(1)
+
+
+async def test_a_forked_copy_of_the_child_disturbs_nothing() -> None:
+    async with WorkPool(
+        partial(function_worker, "functions:with_a_forked_helper", stderr="capture"), max_size=1
+    ) as pool:
+        async with pool.stream(range(20_000), ordered=True) as outcomes:
+            assert [outcome.unwrap() async for outcome in outcomes] == list(range(20_000))
+
+
+async def test_a_copy_that_returns_is_not_the_worker() -> None:
+    async with function_worker("functions:fork_and_return", stderr="capture") as worker:
+        for value in ["a", "fork", "b", "c"]:
+            assert await worker.execute(value) == value
+
+
+async def test_two_who_execute_at_once_wait_for_their_turn() -> None:
+    results: list[float] = []
+    async with function_worker("functions:nap") as worker, anyio.create_task_group() as group:
+
+        async def run(seconds: float) -> None:
+            results.append(await worker.execute(seconds))
+
+        for seconds in (0.1, 0.02, 0.03):
+            group.start_soon(run, seconds)
+    assert sorted(results) == [0.02, 0.03, 0.1]
+
+
+class Counting(Settle):
+    """Counts how often each input was settled."""
+
+    def __init__(self) -> None:
+        self.settled: Counter[int] = Counter()
+        self.done = anyio.Event()
+
+    def __call__(self, i: int, outcome: object, /) -> None:
+        self.settled[i] += 1
+
+    def many(self, answers: Sequence[tuple[int, Any, Exception | None]], /, *, more: bool = False) -> None:
+        self.settled.update(i for i, _, _ in answers)
+        self.done.set()
+
+
+async def test_what_is_withdrawn_is_given_back_once() -> None:
+    first, second, third = Counting(), Counting(), Counting()
+    async with function_worker("functions:nap") as worker:
+        worker.submit([0.3, 0.01, 0.01], first)  # type: ignore[attr-defined]
+        worker.submit([0.01], second)  # type: ignore[attr-defined]
+        while not second.settled:
+            await anyio.sleep(0.01)
+        worker.submit([0.01, 0.01], third)  # type: ignore[attr-defined]
+        await first.done.wait()
+        assert await worker.execute(0.01) == 0.01  # what was withdrawn is behind it by now
+    assert (first.settled, second.settled, third.settled) == ({0: 1, 1: 1, 2: 1}, {0: 1}, {0: 1, 1: 1})
+
+
+def test_a_function_whose_name_leads_to_another_is_refused() -> None:
+    functions = importlib.import_module("functions")
+    wrapped = functools.wraps(functions.double)(lambda value: value * 100)
+    for other in (wrapped, functions.Scaler(3).scale):
+        with pytest.raises(ValueError, match="is another one"):
+            function_worker(other)
+    with pytest.raises(ValueError, match="twice is in your main script"):
+        function_worker("__main__:twice")
+    for itself in (functions.double, functions.Scaler.double, math.sqrt, os.getpid):
+        function_worker(itself)
+
+
+@pytest.mark.parametrize("in_process", [False, True])
+@pytest.mark.parametrize("role", ["function", "setup"])
+async def test_a_name_of_what_is_no_function_is_told_at_the_start(role: str, in_process: bool) -> None:
+    names = {"function": "functions:double", "setup": "functions:load"} | {role: "functions:CONSTANT"}
+    with pytest.raises((FunctionError, TypeError), match="functions:CONSTANT must be a function, got 3"):
+        async with function_worker(names["function"], setup=names["setup"], in_process=in_process):
+            pass
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        FunctionError("builtins.ValueError", "no", "Traceback"),
+        WorkerDied("double.py", phase="execute", pid=7, returncode=-9, stderr="last words", not_started=True),
+    ],
+    ids=["FunctionError", "WorkerDied"],
+)
+def test_errors_can_be_copied_and_pickled(error: Exception) -> None:
+    for again in (copy.copy(error), pickle.loads(pickle.dumps(error))):
+        assert type(again) is type(error)
+        assert (str(again), vars(again)) == (str(error), vars(error))

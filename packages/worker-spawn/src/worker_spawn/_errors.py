@@ -10,7 +10,7 @@ A child that breaks the wire raises `worker_ipc.ProtocolError`, a command that c
 from __future__ import annotations
 
 import signal as _signals
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from worker_ipc import ChannelClosed
@@ -70,6 +70,9 @@ class WorkerDied(Exception):
             not_started=not_started,
         )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuilt, (type(self), self.args, self.__dict__.copy())
+
     def __str__(self) -> str:
         when = "before it began its input" if self.not_started else f"during {self.phase}"
         text = f"worker {self.command} (pid {self.pid}) {self._fate()} {when}"
@@ -104,6 +107,17 @@ class FunctionError(Exception):
         self.message = message
         self.traceback = traceback
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuilt, (type(self), self.args, self.__dict__.copy())
+
     def __str__(self) -> str:
         name = self.type.removeprefix("builtins.")
         return f"{name}: {self.message}" if self.message else name
+
+
+def _rebuilt(kind: type[Exception], args: tuple[Any, ...], state: dict[str, Any]) -> Exception:
+    """Make a copied or unpickled error: its constructor takes other arguments than `args`."""
+    error: Exception = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error

@@ -154,11 +154,26 @@ def _name_of(function: str | Callable[..., object]) -> str:
         module, colon, path = function.partition(":")
         if not (module and colon and path):
             raise ValueError(f"function must be named as 'package.module:function', got {function!r}")
+        _refuse_main(module, path)
         return function
     home: str | None = getattr(function, "__module__", None)
     name: str | None = getattr(function, "__qualname__", None)
     if not home or not name or "<" in name:
         raise ValueError(f"function must be one that a child can import by name, got {function!r}")
-    if home == "__main__":
-        raise ValueError(f"function must be in a module that a child can import, and {name} is in your main script")
+    _refuse_main(home, name)
+    if not _leads_to(home, name, function):
+        raise ValueError(f"function must be one that a child can import by name, and {home}:{name} is another one")
     return f"{home}:{name}"
+
+
+def _refuse_main(module: str, name: str) -> None:
+    if module == "__main__":
+        raise ValueError(f"function must be in a module that a child can import, and {name} is in your main script")
+
+
+def _leads_to(module: str, name: str, function: object) -> bool:
+    """Tell whether that name is the function's own, and not that of what it wraps, or of its method's class."""
+    found: object = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found is function or (type(found) is type(function) and found == function)  # a class makes equal methods

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 InputT = TypeVar("InputT")
 ResultT = TypeVar("ResultT")
 
-
 _ERROR = {"type", "message", "traceback"}  # the members of an answer that is an error: all of them are text
 
 
@@ -76,7 +75,8 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
         self._sent = 0  # inputs
         self._answered = 0
         self._fetched = 0  # replies read from the journal that the channel will bring once more
-        self._withdrawn = range(0)  # numbers that are settled already, and will still be answered with []
+        self._withdrawn: set[int] = set()  # numbers that are settled already, and will still be answered with []
+        self._turn = anyio.Lock()  # of those who `execute`
         self.crowded: anyio.Event | None = None  # set when an input waits behind another, see `_withdrawal`
 
     @property
@@ -85,7 +85,10 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
         return self._sent > self._answered
 
     async def execute(self, input: InputT) -> ResultT:
-        """Call the function with `input` and return its result, or raise FunctionError or WorkerDied."""
+        """Call the function with `input` and return its result, or raise FunctionError or WorkerDied.
+
+        Of several at once each waits for its turn.
+        """
         done = anyio.Event()
         outcomes: list[Any] = []
 
@@ -93,12 +96,13 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
             outcomes.append(outcome)
             done.set()
 
-        self.submit([input], Telling(input, tell))
-        try:
-            await done.wait()
-        except BaseException:
-            self._in_doubt = True
-            raise
+        async with self._turn:
+            self.submit([input], Telling(input, tell))
+            try:
+                await done.wait()
+            except BaseException:
+                self._in_doubt = True
+                raise
         (outcome,) = outcomes
         if isinstance(outcome, NotStarted):
             raise outcome.error or WorkerDied(self._name, phase="execute", pid=self.pid, not_started=True)
@@ -140,9 +144,11 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
             calls = self._lists.popleft()
             for index in range(calls.answered, len(calls.inputs)):
                 self._answered += 1
+                if self._answered in self._withdrawn:
+                    continue
                 if self._answered <= begun:
                     self._know(calls, index, None, told)
-                elif self._answered not in self._withdrawn:
+                else:
                     untouched.append((calls, index))
         self._settle()
         _give_back(untouched, spared)
@@ -195,7 +201,9 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
             self._know(calls, index, None, FunctionError(**reply))
         elif reply:
             self._know(calls, index, reply[0])
-        elif self._answered not in self._withdrawn:
+        elif self._answered in self._withdrawn:
+            self._withdrawn.discard(self._answered)
+        else:
             calls.settle(index, NotStarted(calls.inputs[index]))
 
     def _know(self, calls: Calls[InputT], index: int, result: Any, error: Exception | None = None) -> None:
@@ -242,8 +250,8 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
 
     @property
     def crowd(self) -> int:
-        """Inputs that the child has, the executing one included; 0 while it has withdrawn ones to answer."""
-        return 0 if self._answered + 1 in self._withdrawn else self._sent - self._answered
+        """Inputs that the child has to execute, the one that it executes included."""
+        return self._sent - self._answered - len(self._withdrawn)
 
     def withdraw(self) -> None:
         """Tell the child to begin nothing more of what it has now. `settle_withdrawn` must follow, a little later."""
@@ -260,13 +268,14 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
         if self._journal is None or not self._owner.active:
             return
         begun = max(self._journal.words[BEGUN], self._answered)
-        self._withdrawn = range(begun + 1, self._journal.words[TO] + 1)
+        withdrawn = range(begun + 1, self._journal.words[TO] + 1)
         untouched: list[tuple[Calls[InputT], int]] = []
         number = self._answered
         for calls in self._lists:
             for index in range(calls.answered, len(calls.inputs)):
                 number += 1
-                if number in self._withdrawn:
+                if number in withdrawn and number not in self._withdrawn:
+                    self._withdrawn.add(number)
                     untouched.append((calls, index))
         _give_back(untouched)
 

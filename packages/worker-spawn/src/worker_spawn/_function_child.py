@@ -19,6 +19,8 @@ from __future__ import annotations
 
 import os
 import sys
+from _thread import allocate_lock
+from collections import deque
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,23 +31,31 @@ if TYPE_CHECKING:
     from worker_spawn._journal import Journal
 
 HOLD = 0.001  # seconds a finished result may wait for its neighbours: a reader's wake-up costs a tenth of that
+BEGUN, WRITTEN, HELD, FROM, TO = range(5)  # as in `_journal`, which can't be imported before `sys.path` is the parent's
+NO_WORDS = (0,) * 5
 TEXT = 16 * 1024  # characters of an error's message or traceback: more is noise, and 100 MB of it an attack
 
 
 class Replies:
-    """What has been finished: held in the journal, written to the channel when a list of inputs is done."""
+    """What has been finished: held in the journal, written to the channel when a list of inputs is done.
+
+    All of it belongs to the thread that calls the function, but for `send_aside`, which any may call.
+    """
 
     def __init__(self, fd: int, codec: Codec[Any], journal: Journal | None, *, joins: bool) -> None:
         self._fd = fd
         self._encode = codec.encode
         self._buffer = memoryview(b"") if journal is None else journal.buffer
-        self._words: Any = [0] * 8 if journal is None else journal.words
+        self._words: Any = list(NO_WORDS) if journal is None else journal.words
         self._room = len(self._buffer)
         self._joins = joins  # a message is a line of JSON: then many are made one
         self._others = False  # is anything held that is not a result?
         self._held = 0  # bytes in the journal's buffer
         self._replies = 0  # among them
         self._written = 0  # replies that the channel has been given
+        self._writing = allocate_lock()  # held by who writes to the channel
+        self._aside: deque[bytes | Sequence[Buffer]] = deque()  # messages of others, for whoever writes next
+        self._is_copy = False
 
     def add_result(self, value: object) -> None:
         """Hold the reply of a function that returned: the hot path of `add`."""
@@ -53,7 +63,7 @@ class Replies:
         end = self._held + len(data)
         if end <= self._room and isinstance(data, bytes):
             self._buffer[self._held : end] = data
-            self._words[2] = self._held = end
+            self._words[HELD] = self._held = end
             self._replies += 1
         else:
             self._add(data, 1, False)
@@ -71,7 +81,7 @@ class Replies:
             return
         end = self._held + len(data)
         self._buffer[self._held : end] = data
-        self._words[2] = self._held = end
+        self._words[HELD] = self._held = end
         self._replies += count
 
     def flush(self) -> None:
@@ -85,6 +95,18 @@ class Replies:
                 data = b"[" + data[:-1].replace(b"\n", b",") + b"]\n"
             else:
                 data = b'{"results":' + data[:-1].replace(b"]\n[", b",") + b"}\n"
+        if self._is_copy:
+            raise SystemExit(0)
+        with self._writing:
+            self._write_whole(data)
+        self._write_aside()
+        # HELD falls before WRITTEN rises: a death in between repeats nothing.
+        self._words[HELD] = self._held = 0
+        self._written += count
+        self._words[WRITTEN] = self._written
+        self._replies, self._others = 0, False
+
+    def _write_whole(self, data: bytes | Sequence[Buffer]) -> None:
         # Blocking is right here: the parent's reader never waits for its writer.
         for piece in (data,) if isinstance(data, bytes) else data:
             view = memoryview(piece).cast("B")
@@ -93,11 +115,27 @@ class Replies:
                     view = view[os.write(self._fd, view) :]
             except ConnectionError:  # the parent has closed the channel: there is nobody left to answer
                 raise SystemExit(0) from None
-        # HELD falls before WRITTEN rises: a death in between repeats nothing.
-        self._words[2] = self._held = 0
-        self._written += count
-        self._words[1] = self._written
-        self._replies, self._others = 0, False
+
+    def send_aside(self, message: object) -> None:
+        """Send a message that is no reply, from any thread, also from a signal handler amid a write."""
+        self._aside.append(self._encode([message] if self._joins else message))
+        self._write_aside()
+
+    def _write_aside(self) -> None:
+        # Who finds the lock taken leaves its message to the one who has it: that looks here again afterwards.
+        while self._aside and self._writing.acquire(blocking=False):
+            try:
+                while self._aside:
+                    self._write_whole(self._aside.popleft())
+            finally:
+                self._writing.release()
+
+    def become_copy(self) -> None:
+        """Let go of the channel and the journal, in a forked copy of this process: they are the original's."""
+        os.close(self._fd)
+        self._is_copy = True
+        self._buffer, self._room, self._held, self._words = memoryview(b""), 0, 0, list(NO_WORDS)
+        self._aside, self._writing = deque(), allocate_lock()
 
 
 def read(fd: int) -> bytes:
@@ -119,8 +157,8 @@ def serve(fd: int, codec: Codec[Any], call: Callable[[Any], Any], replies: Repli
             since = monotonic()
             for value in inputs:
                 begun += 1
-                words[0] = begun  # before the range is looked at: the parent sets the range, then looks at this
-                if words[4] >= begun > words[3]:
+                words[BEGUN] = begun  # before the range is looked at: the parent sets the range, then looks at this
+                if words[TO] >= begun > words[FROM]:
                     replies.add([])
                     continue
                 try:
@@ -165,6 +203,8 @@ def resolve(name: str) -> Callable[..., Any]:
     found: Any = import_module(module)
     for part in path.split("."):
         found = getattr(found, part)
+    if not callable(found):
+        raise TypeError(f"{name} must be a function, got {found!r:.100}")
     return found  # type: ignore[no-any-return]
 
 
@@ -229,10 +269,11 @@ def main() -> None:
         replies.add({"failed": describe(error)}, count=0)
         replies.flush()
         raise SystemExit(1) from None
-    _logs.forward_records(replies, int(environ.pop("WORKER_SPAWN_LOG_LEVEL", 30)))
+    os.register_at_fork(after_in_child=replies.become_copy)
     replies.add({"ready": journal is not None}, count=0)
     replies.flush()
-    serve(fd, codec, call, replies, [0] * 8 if journal is None else journal.words)
+    _logs.forward_records(replies, int(environ.pop("WORKER_SPAWN_LOG_LEVEL", 30)))
+    serve(fd, codec, call, replies, list(NO_WORDS) if journal is None else journal.words)
 
 
 if __name__ == "__main__":

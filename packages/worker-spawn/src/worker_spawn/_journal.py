@@ -10,7 +10,7 @@ word has one writer.
     BEGUN     child        how many inputs it has begun; set before it looks at the withdrawn range
     WRITTEN   child        how many replies the channel has been given
     HELD      child        bytes of whole replies after WRITTEN that wait in the buffer below
-    FROM, TO  parent       inputs numbered FROM < n <= TO are withdrawn: the child answers them with SKIPPED
+    FROM, TO  parent       inputs numbered FROM < n <= TO are withdrawn: the child answers them with ``[]``
 
 The memory has no name. The child finds it by the parent's descriptor (``/proc/<pid>/fd/<n>``), maps it and closes it,
 so nothing is left to inherit. Where that is not possible there is no journal, and the child writes each reply

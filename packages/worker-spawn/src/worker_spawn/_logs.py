@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 TYPE_CHECKING = False
@@ -28,14 +29,15 @@ def forward_records(replies: Replies, level: int) -> None:
         def emit(self, record: logging.LogRecord) -> None:
             try:
                 text = self.format(record).encode("utf-8", "backslashreplace").decode()[:16384]
-                replies.add({"logger": record.name, "level": record.levelno, "text": text}, count=0)
+                replies.send_aside({"logger": record.name, "level": record.levelno, "text": text})
             except Exception:
                 self.handleError(record)
 
     root = logging.getLogger()
     if not root.handlers:  # a module that configured its own logging knows what it wants
-        root.addHandler(Forward())
+        root.addHandler(handler := Forward())
         root.setLevel(level)
+        os.register_at_fork(after_in_child=lambda: root.removeHandler(handler))  # what a copy logs is not this child's
 
 
 class Labelled:

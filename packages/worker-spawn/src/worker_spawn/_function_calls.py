@@ -17,12 +17,13 @@ from worker_pool import NotStarted, Settle
 from ._errors import FunctionError, WorkerDied
 from ._journal import BEGUN, FROM, TO, Journal
 from ._settling import Telling, settle_unsent
-from ._worker import SpawnedWorker
+from ._worker import SpawnedWorker, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from worker_ipc.codecs import Codec
+    from worker_pool import Settled
 
 InputT = TypeVar("InputT")
 ResultT = TypeVar("ResultT")
@@ -85,29 +86,32 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
         return self._sent > self._answered
 
     async def execute(self, input: InputT) -> ResultT:
-        """Call the function with `input` and return its result, or raise FunctionError or WorkerDied.
+        """Call the function and return its result, or raise FunctionError or WorkerDied. Several wait in line."""
+        async with self._turn:
+            while True:
+                outcome = await self._outcome(input)
+                if not isinstance(outcome, NotStarted):
+                    result: ResultT = outcome.unwrap()
+                    return result
+                if outcome.error is not None or not self.active:
+                    raise outcome.error or WorkerDied(self._name, phase="execute", pid=self.pid, not_started=True)
+                # It was withdrawn, from behind inputs of `submit`: here is nobody else to give it to.
 
-        Of several at once each waits for its turn.
-        """
+    async def _outcome(self, input: InputT) -> Settled[InputT, ResultT]:
         done = anyio.Event()
-        outcomes: list[Any] = []
+        outcomes: list[Settled[InputT, ResultT]] = []
 
-        def tell(outcome: Any) -> None:
+        def tell(outcome: Settled[InputT, ResultT]) -> None:
             outcomes.append(outcome)
             done.set()
 
-        async with self._turn:
-            self.submit([input], Telling(input, tell))
-            try:
-                await done.wait()
-            except BaseException:
-                self._in_doubt = True
-                raise
-        (outcome,) = outcomes
-        if isinstance(outcome, NotStarted):
-            raise outcome.error or WorkerDied(self._name, phase="execute", pid=self.pid, not_started=True)
-        result: ResultT = outcome.unwrap()
-        return result
+        self.submit([input], Telling(input, tell))
+        try:
+            await done.wait()
+        except BaseException:
+            self._in_doubt = True
+            raise
+        return outcomes[0]
 
     def submit(self, inputs: Sequence[InputT], settle: Settle) -> None:
         """Send `inputs` as one message. One that can't be encoded fails alone."""
@@ -283,11 +287,6 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
 def _give_back(untouched: list[tuple[Calls[InputT], int]], error: Exception | None = None) -> None:
     for calls, index in reversed(untouched):  # each goes to the front
         calls.settle(index, NotStarted(calls.inputs[index], error))
-
-
-def printable(text: str) -> str:
-    """Escape what a terminal would obey: a log shows what a child says, it does not do it."""
-    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
 
 def _is_answer(reply: Any) -> bool:

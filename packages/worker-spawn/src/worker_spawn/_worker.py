@@ -130,3 +130,8 @@ class SpawnedWorker(Generic[InputT, ResultT]):
         else:
             await self._owner.destroy()
         logger.info("worker %s ended", self.id)
+
+
+def printable(text: str) -> str:
+    """Escape what a terminal would obey: a log shows what a child says, it does not do it."""
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)

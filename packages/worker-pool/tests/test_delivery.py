@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
@@ -14,7 +16,10 @@ from worker_pool import Failure, Retry, Success, WorkFailed, WorkPool
 from worker_pool.testing import FakeWorkers, Hang
 
 sys.path.insert(0, str(Path(__file__).parent))  # importlib mode does not
-from memory_acks import MemoryAcks
+from memory_acks import MemoryAcks, MemoryDelivery
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 pytestmark = pytest.mark.anyio
 
@@ -266,3 +271,74 @@ async def test_only_the_last_failure_is_shown_by_a_stream() -> None:
     async with WorkPool(FakeWorkers([ValueError(1), ValueError(2)]), max_size=1) as pool, pool.stream(source) as seen:
         outcomes = [outcome async for outcome in seen]
     assert [str(outcome.error) for outcome in outcomes if isinstance(outcome, Failure)] == ["2"]
+
+
+async def test_an_error_that_cannot_be_shown_is_rejected_all_the_same() -> None:
+    class Shy(Exception):
+        def __repr__(self) -> str:
+            raise RuntimeError("no")
+
+    source = MemoryAcks([1, 2], max_attempts=1)
+    source.close()
+    async with WorkPool(FakeWorkers([Shy(), ValueError("x" * 10_000)]), max_size=1) as pool:
+        await pool.process(source, on_failure=lambda _: None)
+    assert source.counts() == {"reject": 2}
+    assert "Shy" in source.reasons[0]
+    assert len(source.reasons[1]) < 3000
+
+
+@pytest.mark.parametrize("answer", ["none", "stranger"])
+async def test_an_odd_answer_to_a_renewal_ends_nothing(answer: str) -> None:
+    class Odd(MemoryAcks):
+        async def renew(self, deliveries: Sequence[Any]) -> Any:
+            renewed.set()
+            return None if answer == "none" else [SimpleNamespace(id="nobody's")]
+
+    renewed = anyio.Event()
+    source = Odd([1], lease=0.03)
+
+    async def execute(x: int) -> int:
+        await renewed.wait()
+        source.close()
+        return x
+
+    async with WorkPool(lambda: execute) as pool:
+        summary = await pool.process(source)
+    assert summary.succeeded == 1
+    assert source.counts() == {"ack": 1}
+
+
+async def test_a_foreign_cancellation_while_settling_is_an_error_like_others(anyio_backend_name: str) -> None:
+    if anyio_backend_name == "trio":
+        return  # there nobody can raise one
+    source = MemoryAcks([1, 2])
+    settle = MemoryDelivery._settle
+
+    async def leaky(self: MemoryDelivery, verb: str) -> bool:
+        if self.value == 2:
+            return await settle(self, verb)
+        self.source.held.discard(self)
+        task = asyncio.ensure_future(asyncio.sleep(60))
+        await checkpoint()
+        task.cancel()
+        await task
+        return True
+
+    source.close()
+    with anyio.fail_after(10), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MemoryDelivery, "_settle", leaky)
+        async with WorkPool(FakeWorkers(), max_size=1) as pool:
+            summary = await pool.process(source)
+    assert (summary.succeeded, summary.lost) == (2, 1)
+    assert source.counts() == {"ack": 1}
+
+
+async def test_a_source_that_answers_with_nothing_at_once_leaves_others_their_turn() -> None:
+    class Empty(MemoryAcks):
+        async def receive(self, max_items: int) -> list[Any]:
+            return []
+
+    async with WorkPool(FakeWorkers()) as pool:
+        with anyio.move_on_after(0.02) as scope:
+            await pool.process(Empty([]))
+    assert scope.cancelled_caught

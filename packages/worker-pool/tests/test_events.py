@@ -123,3 +123,13 @@ async def test_an_outcome_is_equal_to_its_like_and_shows_itself() -> None:
     assert Failure("a", error := ValueError()).error is error
     outcomes: set[Any] = {Success(1, 2), Success(1, 2)}
     assert len(outcomes) == 1
+
+
+async def test_a_listener_that_came_twice_leaves_once_each_time() -> None:
+    events: list[object] = []
+    async with WorkPool(FakeWorkers(), max_size=1) as pool:
+        first, _ = pool.listen(events.append), pool.listen(events.append)
+        first()
+        first()
+        await pool.execute(1)
+    assert len([event for event in events if isinstance(event, TaskFinished)]) == 1

@@ -416,3 +416,24 @@ async def test_a_word_for_failures_that_does_not_exist_is_refused() -> None:
         with pytest.raises(ValueError, match="must be 'collect', 'stop' or a function, got 'ignore'"):
             await pool.process([1], on_failure="ignore")  # type: ignore[arg-type]
         assert pool.statistics().succeeded == 0
+
+
+async def test_an_iterator_that_would_block_has_failed() -> None:
+    def source() -> Iterator[int]:
+        yield 1
+        raise anyio.WouldBlock
+
+    with anyio.fail_after(5):
+        async with WorkPool(FakeWorkers()) as pool:
+            with pytest.raises(anyio.WouldBlock):
+                await pool.process(source())
+
+
+async def test_a_handler_of_failures_must_not_be_async_and_errors_are_kept_one_at_least() -> None:
+    async def handle(failure: object) -> None: ...
+
+    async with WorkPool(FakeWorkers()) as pool:
+        with pytest.raises(TypeError, match="on_failure must not be async"):
+            await pool.process([1], on_failure=handle)
+        with pytest.raises(ValueError, match="max_errors must be at least 1, got 0"):
+            await pool.process([1], max_errors=0)

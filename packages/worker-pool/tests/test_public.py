@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -34,3 +36,25 @@ def test_it_imports_anyio_and_no_event_loop() -> None:
     code = "import sys, worker_pool, worker_pool.testing; assert 'trio' not in sys.modules; print('ok')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "ok\n"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        worker_pool.PoolClosed(),
+        worker_pool.PoolBroken(3, OSError("gone")),
+        worker_pool.PoolDeadlock(3),
+        worker_pool.StartTimeout(1.5),
+        worker_pool.TaskTimeout(2),
+        worker_pool.TaskAborted(SystemExit(3)),
+        worker_pool.WorkerLost("w"),
+        worker_pool.WorkFailed(worker_pool.Summary(failed=2, failures=(worker_pool.Failure(1, ValueError("no")),))),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_errors_can_be_copied_and_pickled(error: Exception) -> None:
+    for again in (copy.copy(error), pickle.loads(pickle.dumps(error))):
+        assert type(again) is type(error)
+        assert str(again) == str(error)
+        assert vars(again).keys() == vars(error).keys()
+        assert repr(again.__cause__) == repr(error.__cause__)

@@ -386,3 +386,18 @@ def test_ctrl_c_in_the_task_of_a_worker_ends_the_pool_at_once(loop: str, hook: s
     command = [sys.executable, "-W", "error", "-c", INTERRUPTED, loop, hook]
     done = subprocess.run(command, capture_output=True, timeout=15)
     assert done.stdout == b"KeyboardInterrupt True\n"
+
+
+async def test_those_who_waited_count_as_unfinished() -> None:
+    async with WorkPool(FakeWorkers([Hang] * 4), max_size=1) as pool, anyio.create_task_group() as group:
+
+        async def run() -> None:
+            with pytest.raises(PoolClosed):
+                await pool.execute(1)
+
+        for _ in range(4):
+            group.start_soon(run)
+        await anyio.wait_all_tasks_blocked()
+        assert (pool.statistics().waiting, pool.statistics().running) == (3, 1)
+        await pool.shutdown(0)
+    assert (pool.statistics().waiting, pool.statistics().unfinished) == (0, 4)

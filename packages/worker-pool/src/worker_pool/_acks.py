@@ -13,6 +13,7 @@ import anyio
 
 from ._events import log
 from ._feeds import Feed
+from ._foreign import is_foreign
 from ._job import DeliveryJob
 from ._outcome import Failure, Success
 from ._retry import Retry
@@ -27,11 +28,12 @@ if TYPE_CHECKING:
     from ._worker import WorkerInfo
 
 PATIENCE = 0.6  # seconds a `receive` may still take at the end before it is cancelled; a broker blocks for 0.5
+MAX_REASON = 2000  # characters of the reason for which a delivery is rejected
 RENEWALS = 3  # per lease: one may fail, and the next still comes in time
 
 
 class AckFeed(Feed):
-    """See above."""
+    """A feed whose inputs are deliveries: its source hears of each what became of it."""
 
     def __init__(self, engine: Engine, source: AckSource[Any], sink: Sink | None) -> None:
         super().__init__(engine, None, sink)
@@ -68,7 +70,7 @@ class AckFeed(Feed):
         retry = self.engine.options.retry
         delivery = _delivery(job)
         if delivery.last or (retry is not None and not retry.matches(error)):
-            self._settle(job, lambda: delivery.reject(repr(error)), lambda _: self._failed(job, failure))
+            self._settle(job, lambda: delivery.reject(_reason(error)), lambda _: self._failed(job, failure))
             return
 
         def settled(is_ours: bool) -> None:
@@ -109,7 +111,9 @@ class AckFeed(Feed):
         with anyio.CancelScope(shield=True, deadline=anyio.current_time() + self.engine.options.destroy_timeout):
             try:
                 is_ours = await verb()
-            except Exception:  # a broker that is away: the lease will run out, and the delivery come again
+            except BaseException as error:  # a broker that is away: the lease will run out, and the delivery come again
+                if not isinstance(error, Exception) and not is_foreign(error):
+                    raise
                 log.warning("a delivery could not be settled", exc_info=True)
         self._held.pop(cast(DeliveryJob, job), None)
         settled(is_ours)
@@ -126,16 +130,17 @@ class AckFeed(Feed):
                     await self._renew_once(lease)
 
     async def _renew_once(self, lease: float) -> None:
-        held = {id(job.delivery): job for job in self._held}
+        held = list(self._held)
         with anyio.move_on_after(lease / RENEWALS):
             try:
-                lost = await self._source.renew([job.delivery for job in held.values()])
-            except Exception:  # again in a third of a lease
+                lost = [_job_of(one, held) for one in await self._source.renew([job.delivery for job in held])]
+            except BaseException as error:  # again in a third of a lease
+                if not isinstance(error, Exception) and not is_foreign(error):
+                    raise
                 log.warning("leases could not be renewed", exc_info=True)
                 return
-            for delivery in lost:
-                job = held.get(id(delivery)) or next(j for j in held.values() if j.delivery.id == delivery.id)
-                if self._held.get(job) is False:  # else it was settled meanwhile, and only looks lost
+            for job in lost:
+                if job is not None and self._held.get(job) is False:  # else it is settled, and only looks lost
                     self._cut(job)
 
     def _cut(self, job: DeliveryJob) -> None:
@@ -150,6 +155,26 @@ class AckFeed(Feed):
     def _finish(self) -> None:
         self._renewing.cancel()
         super()._finish()
+
+
+def _job_of(delivery: Any, held: Sequence[DeliveryJob]) -> DeliveryJob | None:
+    """Find what a source names: the very delivery, or one of that id. It may be held twice, once in vain."""
+    by_id = None
+    for job in held:
+        if job.delivery is delivery:
+            return job
+        if by_id is None and job.delivery.id == delivery.id:
+            by_id = job
+    return by_id
+
+
+def _reason(error: Exception) -> str:
+    """Tell why, in no more than a few lines, also of an error that can't say it itself."""
+    try:
+        text = repr(error)
+    except Exception:
+        text = f"{type(error).__name__}, whose repr raised"
+    return text if len(text) <= MAX_REASON else text[:MAX_REASON] + "..."
 
 
 def _delivery(job: Job) -> Any:

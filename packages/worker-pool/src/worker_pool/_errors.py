@@ -15,7 +15,7 @@ What a worker raises stays the worker's own: it is found in `Failure.error`, and
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +27,9 @@ E_co = TypeVar("E_co", bound=Exception, covariant=True)
 
 class PoolError(Exception):
     """What a pool itself has to complain of. Never raised directly."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuilt, (type(self), self.args, self.__dict__.copy(), self.__cause__)
 
 
 class PoolClosed(PoolError):
@@ -117,6 +120,9 @@ class WorkFailed(ExceptionGroup[E_co]):
     def __init__(self, summary: Summary) -> None:
         super().__init__(*self.args)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.summary,)
+
     @property
     def failures(self) -> tuple[Failure[object], ...]:
         """The failed inputs with their errors, in the order in which they failed."""
@@ -125,6 +131,16 @@ class WorkFailed(ExceptionGroup[E_co]):
     def derive(self, errors: Sequence[Exception], /) -> ExceptionGroup[Exception]:  # type: ignore[override]
         """Make a plain group of some of the errors: `split` and `except*` need it."""
         return ExceptionGroup(self.message, errors)
+
+
+def _rebuilt(
+    kind: type[PoolError], args: tuple[Any, ...], state: dict[str, Any], cause: BaseException | None
+) -> PoolError:
+    """Make a copied or unpickled error: its constructor takes other arguments than `args`."""
+    error = kind.__new__(kind, *args)
+    error.args, error.__cause__ = args, cause
+    error.__dict__.update(state)
+    return error
 
 
 def _told(error: BaseException | None) -> str:

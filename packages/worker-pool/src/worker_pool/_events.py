@@ -65,7 +65,10 @@ class TaskStarted:
 
 @dataclass(frozen=True, slots=True)
 class TaskFinished:
-    """A run of an input has ended. `again`: it failed and will be run again, so this is not its outcome yet."""
+    """A run of an input has ended, with an outcome. `again`: it failed and will be run again: that was not the last.
+
+    A run that is cut because nobody wants it any more (a cancelled call, a shutdown) has none, and no such event.
+    """
 
     outcome: Outcome[Any, Any]
     again: bool = False
@@ -87,9 +90,12 @@ class Events:
     def listen(self, listener: Callable[[Event], object]) -> Callable[[], None]:
         """Add a listener; return a function that removes it."""
         self.listeners.append(listener)
+        is_there = True
 
         def remove() -> None:
-            if listener in self.listeners:
+            nonlocal is_there
+            if is_there:
+                is_there = False
                 self.listeners.remove(listener)
 
         return remove

@@ -124,7 +124,7 @@ class Intake(ABC):
         return not self._is_special
 
     def _nothing_came(self, error: Exception) -> None:
-        if isinstance(error, anyio.WouldBlock):
+        if isinstance(error, anyio.WouldBlock) and self.pump is not None:
             self.poke()
         elif isinstance(error, (StopIteration, anyio.EndOfStream)):
             self.end()

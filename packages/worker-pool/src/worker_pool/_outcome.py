@@ -101,6 +101,6 @@ class Summary:
     retried: int = 0
     """Runs that failed and were followed by another."""
     lost: int = 0
-    """Deliveries whose lease ran out while they ran: somebody else has them now."""
+    """Deliveries whose lease ran out: somebody else has them now. One that had a result counts there as well."""
     failures: tuple[Failure[object], ...] = field(default=(), repr=False)
     """The first failures, as many as `max_errors` of the call."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, Unpack, overload
 
 import anyio
@@ -137,6 +138,10 @@ class WorkPool(Generic[In, Out]):
         is_handled = callable(on_failure)
         if not is_handled and on_failure not in ("collect", "stop"):
             raise ValueError(f"on_failure must be 'collect', 'stop' or a function, got {on_failure!r}")
+        if iscoroutinefunction(on_failure):
+            raise TypeError(f"on_failure must not be async: nothing awaits it, got {on_failure!r}")
+        if max_errors < 1:
+            raise ValueError(f"max_errors must be at least 1, got {max_errors!r}")
         feed = self._engine.feed(source, None)
         failures: list[Failure[Any]] = []
 

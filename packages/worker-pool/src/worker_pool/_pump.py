@@ -72,6 +72,8 @@ class Pump:
                     jobs = await self._fetch(wanted)
                 for job in jobs:
                     feed.accept(job)
+                if not jobs:
+                    await checkpoint()  # a source that answers at once, with nothing, is not to stop all others
             elif not feed.is_ended:  # it may have ended in that turn
                 await feed.starve()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from inspect import iscoroutinefunction
 from typing import Any, TypeAlias, final
 
 from ._events import log
@@ -40,7 +41,7 @@ class Retry:
         if not isinstance(self.attempts, int):
             raise TypeError(f"attempts must be a whole number, got {self.attempts!r}")
         classes = self.on if isinstance(self.on, tuple) else (self.on,) if isinstance(self.on, type) else ()
-        if not all(map(_is_error, classes)) or not (classes or callable(self.on)):
+        if not all(map(_is_error, classes)) or not (classes or callable(self.on)) or iscoroutinefunction(self.on):
             raise TypeError(f"on must be an exception class, several in a tuple, or a function, got {self.on!r}")
         if self.attempts < 1:
             raise ValueError(f"attempts must be at least 1, got {self.attempts!r}")

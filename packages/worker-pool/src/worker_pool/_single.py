@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Single(Feed):
-    """See above. It is its own sink."""
+    """The feed of one `execute`, and its own sink."""
 
     def __init__(self, engine: Engine, input: Any) -> None:
         super().__init__(engine, None, sink=self)
@@ -35,6 +35,12 @@ class Single(Feed):
         self.taken = 1
         self.engine.demand.withdraw(self)
         return Job(self, self._input, 1, self._since)
+
+    def drop_unstarted(self, error: BaseException | None = None) -> None:
+        """See `Feed`. An input that nobody has taken never will be: it counts as unfinished too."""
+        if not self.is_ended:
+            self.taken = self.unfinished = self._shown = self._looked_at = 1
+        super().drop_unstarted(error)
 
     def put(self, index: int, outcome: Outcome[Any, Any] | None) -> None:
         """See `Sink`."""

@@ -7,9 +7,9 @@ from typing import Any
 import anyio
 import pytest
 
-from worker_ipc import EncodeError, SpawnError
+from worker_ipc import EncodeError, SpawnError, open_stream
 from worker_pool import Failure, PoolBroken, Success, WorkPool
-from worker_spawn import WorkerDied, spawned_worker
+from worker_spawn import WorkerDied, function_worker, spawned_worker
 
 pytestmark = pytest.mark.anyio
 
@@ -210,3 +210,41 @@ async def test_a_transcript_shows_both_directions(tmp_path: Path) -> None:
     lines = [line.split(" ", 1)[1] for line in path.read_text().splitlines()]
     assert '> {"type":"request","data":"a-"}' in lines
     assert '< {"type":"response","data":"a-a-"}' in lines
+
+
+@pytest.mark.parametrize("hook", ["init", "release", "destroy"])
+async def test_a_hook_that_is_not_async_is_named(hook: str) -> None:
+    hooks: dict[str, Any] = {hook: lambda channel: "done"}
+    with pytest.raises((TypeError, ExceptionGroup)) as caught:
+        async with spawned_worker(TALKER, execute="double", **hooks) as worker:
+            assert await worker.execute(1) == 2
+            if hook == "release":
+                await worker.release()  # type: ignore[attr-defined]
+    assert f"{hook} must be an async function of the channel" in repr(caught.value)
+
+
+async def test_an_execute_that_is_not_async_is_named() -> None:
+    async with spawned_worker(TALKER, execute=lambda channel, value: value) as worker:  # type: ignore[misc,arg-type,return-value]
+        with pytest.raises(TypeError, match="execute must be async; a blocking function is for function_worker"):
+            await worker.execute(1)
+
+
+async def test_who_forgets_to_enter_is_told() -> None:
+    for description in (spawned_worker(TALKER, execute="double"), function_worker("math:sqrt")):
+        assert not hasattr(description, "execute")
+        with pytest.raises(AttributeError, match=r"enter it first, async with \w+_worker\(\.\.\.\) as worker"):
+            description.execute(1)  # type: ignore[union-attr,attr-defined]
+        with pytest.raises(AttributeError, match="has no attribute 'exekute'"):
+            description.exekute(1)  # type: ignore[union-attr,attr-defined]
+
+
+async def test_a_command_line_in_one_string_is_told_from_a_program() -> None:
+    with pytest.raises(SpawnError) as caught:
+        async with spawned_worker("python -V", execute="double"):
+            pass
+    assert "arguments go into a list" in caught.value.__notes__[0]
+
+
+def test_a_request_needs_a_channel() -> None:
+    with pytest.raises(ValueError, match="open=open_child"):
+        spawned_worker(TALKER, execute="double", open=open_stream)  # type: ignore[call-overload]

@@ -43,3 +43,10 @@ def test_a_scenario_that_ends_early_is_an_error() -> None:
 def test_a_scenario_that_does_not_report_is_an_error() -> None:
     with doomed_parent("sys.stdin.read()", stdin=-1) as parent, pytest.raises(TimeoutError, match="only 0 of 1"):
         parent.reported(1, timeout=0.1)
+
+
+def test_what_it_had_started_and_not_reported_is_reaped_too() -> None:
+    """A child in a group of its own, which ends by itself a moment later: here it looks like one of ours."""
+    with doomed_parent("subprocess.Popen(['sleep', '0.3'], process_group=0); report(os.getpid()); input()") as parent:
+        parent.reported(1)
+        parent.kill()

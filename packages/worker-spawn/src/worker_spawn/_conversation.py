@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from worker_ipc import EncodeError, RemoteError
 
-from ._worker import Owner, SpawnedWorker
+from ._worker import Owner, SpawnedWorker, awaitable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -66,7 +66,10 @@ class ConversationWorker(SpawnedWorker[InputT, ResultT]):
         self._talking = True
         try:
             with channel.conversation():
-                return await self._talk(channel, input)
+                pending = self._talk(channel, input)
+                if not hasattr(pending, "__await__"):
+                    awaitable(pending, "execute must be async; a blocking function is for function_worker", self._talk)
+                return await pending
         except BaseException as error:
             if isinstance(error, self._keep_after) or (isinstance(error, EncodeError) and channel.sent == sent):
                 raise

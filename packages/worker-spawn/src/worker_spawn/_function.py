@@ -18,7 +18,7 @@ from ._errors import WorkerDied
 from ._function_calls import FunctionCalls, read_greeting
 from ._in_process import InProcessWorker
 from ._withdrawal import withdrawing
-from ._worker import SpawnedWorker, logger
+from ._worker import NotEntered, SpawnedWorker, logger
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -31,7 +31,7 @@ Setup: TypeAlias = str | Callable[[], object]
 _CHILD = str(Path(__file__).with_name("_function_child.py"))
 
 
-class function_worker(Generic[InputT, ResultT]):  # noqa: N801 - it reads as the function it is used as
+class function_worker(NotEntered, Generic[InputT, ResultT]):  # noqa: N801 - it reads as the function it is used as
     """A worker that calls one Python function in a child process of its own::
 
         pool = WorkPool(lambda: function_worker("package.module:function"), max_size=4)

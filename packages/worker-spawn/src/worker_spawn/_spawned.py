@@ -15,13 +15,13 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, overload
 
-from worker_ipc import ParentChannel, open_child
+from worker_ipc import ParentChannel, SpawnError, open_child, open_stream
 
 from ._command import Command, argv, title
 from ._conversation import Conversable, ConversationWorker
 from ._requests import ManyRequests, RequestWorker
 from ._transcript import transcribed
-from ._worker import SpawnedWorker, logger
+from ._worker import NotEntered, SpawnedWorker, logger
 
 if TYPE_CHECKING:
     import os
@@ -35,7 +35,7 @@ HookT = TypeVar("HookT")
 Hook: TypeAlias = Callable[[HookT], Awaitable[object]]
 
 
-class spawned_worker(Generic[InputT, ResultT]):  # noqa: N801 - it reads as the function it is used as
+class spawned_worker(NotEntered, Generic[InputT, ResultT]):  # noqa: N801 - it reads as the function it is used as
     """A worker that is a child process. A factory's return value in a pool, or alone::
 
         pool = WorkPool(lambda: spawned_worker("double.py", execute=ask))
@@ -48,7 +48,8 @@ class spawned_worker(Generic[InputT, ResultT]):  # noqa: N801 - it reads as the 
             `.mjs` under node. Never split, never given to a shell.
         execute: an async function of `(channel, input)` that holds one conversation and returns its result. Or the
             name of a method, which is requested with the input as its one argument: the fastest form, with no task
-            per input, and `WorkPool(concurrency=8)` keeps eight requests in flight.
+            per input, and `WorkPool(concurrency=8)` keeps eight requests in flight. A child that gives no function to
+            `handle` or `serve` never answers: it logs that, and the pool's `execute_timeout` ends it.
         init: awaited once with the channel before the first input, for instance to wait for ``ready``.
         release: awaited with the channel after each input. Requests then need a task each.
         destroy: awaited once before the child is ended, unless it is in doubt.
@@ -107,6 +108,9 @@ class spawned_worker(Generic[InputT, ResultT]):  # noqa: N801 - it reads as the 
         **options: Any,
     ) -> None:
         self._argv = argv(command)
+        if isinstance(execute, str) and open is open_stream:
+            raise ValueError(f"execute={execute!r} is a request, and those need a channel: open=open_child")
+        self._is_one_name = isinstance(command, str)
         if transcript is not None:
             options["codec"] = transcribed(open is open_child, options.get("codec"), transcript)
         inspect.signature(open).bind(self._argv, **options)  # a typo in an option is an error here and now
@@ -118,7 +122,12 @@ class spawned_worker(Generic[InputT, ResultT]):  # noqa: N801 - it reads as the 
 
     async def __aenter__(self) -> SpawnedWorker[InputT, ResultT]:
         async with AsyncExitStack() as stack:
-            channel = await stack.enter_async_context(self._open(self._argv, **self._options))
+            try:
+                channel = await stack.enter_async_context(self._open(self._argv, **self._options))
+            except SpawnError as error:
+                if self._is_one_name and " " in self._argv[0]:
+                    error.add_note("a string names one program; a program and its arguments go into a list")
+                raise
             worker = self._make(channel)
             stack.push_async_callback(worker.end)
             logger.info("worker %s started", worker.id)

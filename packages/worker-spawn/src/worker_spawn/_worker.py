@@ -69,7 +69,7 @@ class SpawnedWorker(Generic[InputT, ResultT]):
 
     @property
     def busy(self) -> bool:
-        """Whether the child still owes an answer. One that is ended so was given up, by a time limit or otherwise."""
+        """Whether the child owes an answer. If it is ended then, its input was given up, by a limit or otherwise."""
         return False
 
     @property
@@ -112,7 +112,7 @@ class SpawnedWorker(Generic[InputT, ResultT]):
     async def call_hook(self, phase: Phase, hook: Callable[[Any], Awaitable[object]], channel: Any) -> None:
         """Await one of the user's hooks. If it fails, this worker is in doubt."""
         try:
-            await hook(channel)
+            await awaitable(hook(channel), f"{phase} must be an async function of the channel", hook)
         except BaseException as error:
             told = self.doubted(error, phase)
             if told is error:
@@ -130,6 +130,29 @@ class SpawnedWorker(Generic[InputT, ResultT]):
         else:
             await self._owner.destroy()
         logger.info("worker %s ended", self.id)
+
+
+def awaitable(made: Any, rule: str, function: object) -> Awaitable[Any]:
+    """Return what `function` made, or say what it should be: Python's own sentence names nothing."""
+    if not hasattr(made, "__await__"):
+        raise TypeError(f"{rule}, and {function!r} returned {made!r:.100}")
+    pending: Awaitable[Any] = made
+    return pending
+
+
+WORKER_NAMES = {"active", "busy", "execute", "id", "pid", "rss", "submit"}
+
+
+class NotEntered:
+    """Says how to get the worker, to who takes the description of one for it."""
+
+    if not TYPE_CHECKING:  # a type checker knows by itself what is not there
+
+        def __getattr__(self, name: str) -> Any:
+            kind = type(self).__name__
+            if name in WORKER_NAMES:
+                raise AttributeError(f"{kind} has no {name!r}: enter it first, async with {kind}(...) as worker")
+            raise AttributeError(f"{kind!r} object has no attribute {name!r}")
 
 
 def printable(text: str) -> str:

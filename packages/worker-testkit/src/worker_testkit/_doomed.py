@@ -25,6 +25,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from ._leaks import become_subreaper
+from ._procfs import children
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -44,6 +45,7 @@ class DoomedParent:
         self._reports = reports
         self._pids: list[int] = []
         self._watched: dict[int, int] = {}
+        self._before = set(children())
 
     @property
     def pid(self) -> int:
@@ -95,6 +97,21 @@ class DoomedParent:
                 os.waitpid(pid, 0)
             os.close(fd)
         os.close(self._reports)
+        self._reap_orphans()
+
+    def _reap_orphans(self) -> None:
+        """Reap what the parent had started, and not reported, and this process has inherited: nobody else does.
+
+        What does not end within a second is left for whoever looks for leaks.
+        """
+        deadline = time.monotonic() + 1
+        for pid, _ in children().keys() - self._before:
+            with suppress(ProcessLookupError, ChildProcessError):
+                fd = os.pidfd_open(pid)
+                has_ended = select.select([fd], [], [], max(0, deadline - time.monotonic()))[0]
+                os.close(fd)
+                if has_ended:
+                    os.waitpid(pid, 0)
 
 
 @contextmanager

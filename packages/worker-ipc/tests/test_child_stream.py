@@ -147,7 +147,6 @@ async def test_a_message_that_cannot_be_sent_without_waiting_is_told_to_be_unrea
 
 
 @pytest.mark.fault(36)
-@pytest.mark.fault(37)
 async def test_what_a_grandchild_may_still_read_is_not_called_unread():
     """It has left the family, with the stdin of the child that died."""
     code = "import os, time\nif pid := os.fork(): print(pid, flush=True)\nelse: os.setsid()\ntime.sleep(60)"

@@ -93,7 +93,7 @@ class IterableSource(Driven[T]):
             return self.receive_nowait()
         except anyio.WouldBlock:
             line = self._line
-            line.stay()
+            line.check_thread()
             line.asking += 1
             try:
                 async with self._one_at_a_time:

@@ -66,7 +66,7 @@ class Line(Generic[T]):
     def put(self, item: T) -> None:
         """Hand the item to who waits longest, or place it at the back."""
         if self.waiting:
-            self.stay()
+            self.check_thread()
             self.waiting.popleft().give(item)
         else:
             self.items.append(item)
@@ -74,7 +74,7 @@ class Line(Generic[T]):
     def put_first(self, item: T) -> None:
         """Hand the item to who waits longest, or place it at the front."""
         if self.waiting:
-            self.stay()
+            self.check_thread()
             self.waiting.popleft().give(item)
         else:
             self.items.appendleft(item)
@@ -95,7 +95,7 @@ class Line(Generic[T]):
             await self.turn()
         if self.items or self.closed:
             return self.take_nowait()
-        self.stay()
+        self.check_thread()
         place = Place[T]()
         self.waiting.append(place)
         self.asked()
@@ -108,7 +108,7 @@ class Line(Generic[T]):
             raise self.end()
         return place.given[0]
 
-    def stay(self) -> None:
+    def check_thread(self) -> None:
         """Refuse to wait, or to wake, in another thread than those who wait: their event loop would not hear of it.
 
         While nobody waits, a line may move: to the event loop of the next run, wherever that is.
@@ -139,7 +139,7 @@ class Line(Generic[T]):
         if self.closed:
             return
         if self.is_waited_in():
-            self.stay()
+            self.check_thread()
         self.closed = True
         if error is not None:
             self.error, self._trace = error, error.__traceback__

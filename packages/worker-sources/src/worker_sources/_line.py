@@ -157,3 +157,26 @@ class Line(Generic[T]):
             self.put_first(place.given[0])
         elif not place.event.is_set():
             self.waiting.remove(place)
+
+
+class Baton(Line[None]):
+    """`async with baton:` one task at a time, each in its turn, and only in the event loop of who holds it.
+
+    Unlike an `anyio.Lock` it moves to the next run when nobody is in it, and refuses a task of another thread. Neither
+    taking a free one nor passing it on suspends: what was done while holding it is never undone by a cancellation.
+    """
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.put(None)
+
+    async def __aenter__(self) -> None:
+        self.check_thread()
+        await self.take()
+        self.asking += 1  # until it is passed on, there is somebody here
+
+    async def __aexit__(self, *_: object) -> None:
+        self.asking -= 1
+        self.put(None)

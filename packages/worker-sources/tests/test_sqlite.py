@@ -317,6 +317,62 @@ async def test_a_claim_that_waits_for_a_suspect_to_end_sleeps(tmp_path: Path) ->
     assert got == ["next"]
 
 
+async def test_a_poll_may_be_never(tmp_path: Path) -> None:
+    async with SqliteSource[int](tmp_path / "jobs.db", poll=math.inf) as source, anyio.create_task_group() as group:
+        group.start_soon(source.receive)
+        await wait_all_tasks_blocked()
+        with fail_after(5):
+            await source.put(1)
+
+
+class Quit(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("error", [SystemExit, Quit])
+async def test_whatever_decoding_raises_reaches_who_receives(error: type[BaseException], tmp_path: Path) -> None:
+    def loads(body: bytes) -> object:
+        if body == b'"bad"':
+            raise error
+        return body
+
+    with fail_after(5):
+        async with SqliteSource[object](tmp_path / "jobs.db", loads=loads) as source:
+            await source.put("bad")
+            with pytest.raises(error):
+                await source.receive()
+            assert (await source.statistics()).ready == 1  # it was not taken
+            with pytest.raises(error):
+                await source.receive()
+
+
+async def test_nobody_waits_for_a_thread_that_died(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    died, told = list[type[BaseException] | None](), list[str]()
+    monkeypatch.setattr("threading.excepthook", lambda args: died.append(args.exc_type))
+
+    def no_time() -> int:
+        raise Quit
+
+    async def wait() -> None:
+        with pytest.raises(SourceClosed, match=r"has died: Quit\(\)"):
+            await source.receive()
+        told.append("told")
+
+    with fail_after(5):
+        async with SqliteSource[int](tmp_path / "jobs.db") as source:
+            async with anyio.create_task_group() as group:
+                for _ in range(3):
+                    group.start_soon(wait)
+                await wait_all_tasks_blocked()
+                monkeypatch.setattr("worker_sources._sqlite_thread.now_ms", no_time)
+                group.start_soon(wait)
+            for call in (source.put(1), source.receive(), source.statistics()):
+                with pytest.raises(SourceClosed, match="has died"):
+                    await call
+    assert told == ["told"] * 4
+    assert died == [Quit]
+
+
 # --- closing
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -340,6 +341,17 @@ async def test_totals_pass_through() -> None:
     assert limited(source, 2).total == 2  # type: ignore[attr-defined]
     assert throttle(source, 1).total == 3  # type: ignore[attr-defined]
     assert limited(QueueSource[int](), 2).total is None  # type: ignore[attr-defined]
+
+
+def test_what_is_not_async_is_refused_with_the_cure() -> None:
+    pieces = [merge, partial(batched, size=2), partial(throttle, rate=1), partial(limited, count=1)]
+    for piece in (*pieces, partial(mapped, function=str)):
+        with pytest.raises(TypeError, match=r"'list' object is not an async iterable: wrap it in IterableSource\("):
+            piece([1, 2])  # type: ignore[operator]
+        with pytest.raises(TypeError, match=r"'int' object is not an async iterable$"):
+            piece(5)  # type: ignore[operator]
+    with pytest.raises(TypeError, match="'list' object is not an async iterable"):
+        merge(queue(1), [2])  # type: ignore[arg-type]
 
 
 def test_options_are_checked() -> None:

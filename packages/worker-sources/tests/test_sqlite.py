@@ -411,10 +411,11 @@ async def test_nobody_waits_for_a_thread_that_died(tmp_path: Path, monkeypatch: 
 # --- closing
 
 
-async def test_before_and_after_its_block_it_is_closed(tmp_path: Path) -> None:
+async def test_before_its_block_it_wants_to_be_entered_and_after_it_it_is_closed(tmp_path: Path) -> None:
     source = SqliteSource[int](tmp_path / "jobs.db")
-    with pytest.raises(SourceClosed):
-        await source.put(1)
+    for call in (source.put(1), source.put_many([1]), source.receive(), source.statistics(), anext(source)):
+        with pytest.raises(RuntimeError, match="enter the source first: async with SqliteSource"):
+            await call
     async with source:
         await source.put(1)
         (delivery,) = await source.receive()

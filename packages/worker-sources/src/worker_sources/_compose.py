@@ -91,6 +91,8 @@ class Merged(Driven[T]):
 
     def __init__(self, *sources: AsyncIterable[T]) -> None:
         super().__init__()
+        for source in sources:
+            _refuse_plain(source)
         self._sources = sources
         self._iterators: list[AsyncIterator[T]] = []
 
@@ -119,6 +121,7 @@ class Merged(Driven[T]):
 
 class _Piece(Generic[T, R], AsyncIterator[R]):
     def __init__(self, source: AsyncIterable[T]) -> None:
+        _refuse_plain(source)
         self._source = source
         self._iterator = aiter(source)
 
@@ -252,3 +255,10 @@ class _Limited(_Piece[T, T]):
 
 def _total(source: object) -> int | None:
     return getattr(source, "total", None)
+
+
+def _refuse_plain(source: object) -> None:
+    if not isinstance(source, AsyncIterable):
+        kind, is_plain = type(source).__name__, isinstance(source, Iterable)
+        cure = ": wrap it in IterableSource([...])" if is_plain else ""
+        raise TypeError(f"{kind!r} object is not an async iterable{cure}")

@@ -241,8 +241,10 @@ class SqliteSource(Generic[T]):
         return call.outcome()
 
     def _running(self) -> StoreThread:
+        if self._thread is None and not self._closed:
+            raise RuntimeError("enter the source first: async with SqliteSource(...) as source")
         if self._thread is None or self._pid != os.getpid():
-            raise SourceClosed("the source is not open here: `async with SqliteSource(...) as source`")
+            raise SourceClosed("the source is not open here: it was left, or this is a fork of who opened it")
         if current_token() != self._thread.token:  # whose answers come to another event loop than this call waits in
             raise RuntimeError(
                 "this source was opened in another event loop: call it there, by anyio.from_thread.run, "

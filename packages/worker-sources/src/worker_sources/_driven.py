@@ -145,8 +145,8 @@ class Driven(MemorySource[T]):
 
     def close(self) -> None:
         """Ask for nothing more, in a later pass neither. What was taken may still be received; then comes the end."""
+        super().close()  # which another thread may be refused
         self._closed = True
-        super().close()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -136,6 +136,23 @@ async def test_a_job_that_is_handed_back_is_first_in_line_and_was_not_tried(acks
         assert await again.ack() is True
 
 
+async def test_in_a_batch_too_what_came_back_is_in_its_place(acks: Open, clock: Any) -> None:
+    async with acks() as source:
+        await source.put("late", delay=4)
+        for value in "abcd":
+            await source.put(value)
+        a, b, c, d = await source.receive(4)
+        clock.advance(1)
+        await source.put("e")
+        clock.advance(1)
+        await a.nack(delay=1)
+        await b.nack()
+        await d.hand_back()
+        clock.advance(5)
+        assert [delivery.value for delivery in await source.receive(9)] == ["d", "e", "b", "a", "late"]
+        await c.ack()
+
+
 async def test_a_rejected_job_is_a_dead_letter_with_its_reason(acks: Open) -> None:
     async with acks() as source:
         await source.put("bad")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -11,9 +12,12 @@ from anyio import fail_after, wait_all_tasks_blocked
 from trio.testing import MockClock
 
 from worker_sources import IterableSource, QueueSource, SourceClosed, batched, limited, mapped, merge, throttle
+from worker_testkit import sweep_cancellation
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from worker_testkit import Cut
 
 pytestmark = pytest.mark.anyio
 
@@ -116,6 +120,54 @@ async def test_throttle_waits_before_it_takes_an_item() -> None:
     assert len(source) == 1
 
 
+@on_a_clock_that_jumps()
+async def test_throttle_counts_from_when_an_item_came_not_from_when_it_was_asked_for() -> None:
+    source, times = QueueSource[int](), []
+    start = anyio.current_time()
+
+    async def consume() -> None:
+        async for _ in slow:
+            times.append(anyio.current_time() - start)
+
+    slow = throttle(source, rate=2)
+    async with anyio.create_task_group() as group:
+        for _ in range(3):
+            group.start_soon(consume)
+        await anyio.sleep(10)
+        for number in range(4):
+            source.put_nowait(number)
+        source.close()
+    assert times == pytest.approx([10, 10.5, 11, 11.5])
+
+
+@on_a_clock_that_jumps()
+async def test_an_impatient_consumer_of_throttle_is_served_in_the_end() -> None:
+    slow, times = throttle(queue(1, 2, 3), rate=1), []
+    start = anyio.current_time()
+    with fail_after(20):
+        while len(times) < 3:
+            with anyio.move_on_after(0.3):
+                await anext(slow)
+                times.append(anyio.current_time() - start)
+    assert times == pytest.approx([0, 1, 2])
+
+
+async def test_throttle_cancelled_anywhere_loses_no_item() -> None:
+    slow, got = throttle(queue(), rate=1), list[object]()
+
+    async def body() -> None:
+        nonlocal slow
+        slow = throttle(queue(0, 1, 2), rate=1e6)
+        got.clear()
+        async for item in slow:
+            got.append(item)
+
+    async def check(_: Cut[None]) -> None:
+        assert got + [item async for item in slow] == [0, 1, 2]
+
+    await sweep_cancellation(body, check=check)
+
+
 async def test_batches_are_full_but_the_last() -> None:
     batches = batched(queue(*range(7)), 3)
     assert batches.total == 3  # type: ignore[attr-defined]
@@ -148,6 +200,22 @@ async def test_a_cancelled_consumer_leaves_its_half_batch_to_the_next() -> None:
     source.put_nowait(2)
     source.put_nowait(3)
     assert await anext(batches) == [1, 2, 3]
+
+
+@on_a_clock_that_jumps()
+async def test_what_a_cancelled_consumer_left_comes_out_when_its_time_is_up() -> None:
+    source, tries = QueueSource[str](), 0
+    batches = batched(source, 10, timeout=1)
+    source.put_nowait("a")
+    start = anyio.current_time()
+    with fail_after(5):
+        while True:
+            tries += 1
+            with anyio.move_on_after(0.3):
+                assert await anext(batches) == ["a"]
+                break
+    assert tries == 4
+    assert anyio.current_time() - start == pytest.approx(1)
 
 
 async def test_a_batch_comes_before_the_error_that_cut_it_short() -> None:
@@ -214,12 +282,76 @@ async def test_limited_counts_only_what_was_received() -> None:
         await anext(first)
 
 
+async def test_limited_does_not_end_for_one_consumer_while_another_may_give_its_place_back() -> None:
+    source, got = QueueSource[int](), list[int]()
+    first = limited(source, 1)
+    doomed = anyio.CancelScope()
+
+    async def consume(scope: anyio.CancelScope) -> None:
+        with scope:
+            async for item in first:
+                got.append(item)
+
+    with fail_after(5):
+        async with anyio.create_task_group() as group:
+            group.start_soon(consume, doomed)
+            await wait_all_tasks_blocked()
+            group.start_soon(consume, anyio.CancelScope())
+            group.start_soon(consume, anyio.CancelScope())
+            await wait_all_tasks_blocked()
+            doomed.cancel()
+            await wait_all_tasks_blocked()
+            source.put_nowait(1)
+    assert got == [1]
+
+
+async def test_limited_ends_for_all_when_its_source_does() -> None:
+    first = limited(queue(1), 2)
+
+    async def consume() -> None:
+        async for item in first:
+            got.append(item)
+
+    got = list[object]()
+    with fail_after(5):
+        async with anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(consume)
+    assert got == [1]
+
+
+@pytest.mark.parametrize("then", ["asyncio", "trio"])
+def test_pieces_go_on_in_the_next_run(then: str, anyio_backend_name: str) -> None:
+    source = QueueSource[int]()
+    for number in range(6):
+        source.put_nowait(number)
+    slow, pairs, few = throttle(source, rate=1000), batched(source, 1, timeout=1), limited(source, 2)
+
+    async def run() -> list[object]:
+        with fail_after(5):
+            return [await anext(slow), await anext(pairs), await anext(few)]
+
+    assert anyio.run(run, backend=anyio_backend_name) == [0, [1], 2]
+    assert anyio.run(run, backend=then) == [3, [4], 5]
+
+
 async def test_totals_pass_through() -> None:
     source = IterableSource([1, 2, 3])
     assert mapped(source, str).total == 3  # type: ignore[attr-defined]
     assert limited(source, 2).total == 2  # type: ignore[attr-defined]
     assert throttle(source, 1).total == 3  # type: ignore[attr-defined]
     assert limited(QueueSource[int](), 2).total is None  # type: ignore[attr-defined]
+
+
+def test_what_is_not_async_is_refused_with_the_cure() -> None:
+    pieces = [merge, partial(batched, size=2), partial(throttle, rate=1), partial(limited, count=1)]
+    for piece in (*pieces, partial(mapped, function=str)):
+        with pytest.raises(TypeError, match=r"'list' object is not an async iterable: wrap it in IterableSource\("):
+            piece([1, 2])  # type: ignore[operator]
+        with pytest.raises(TypeError, match=r"'int' object is not an async iterable$"):
+            piece(5)  # type: ignore[operator]
+    with pytest.raises(TypeError, match="'list' object is not an async iterable"):
+        merge(queue(1), [2])  # type: ignore[arg-type]
 
 
 def test_options_are_checked() -> None:

@@ -9,7 +9,7 @@ import anyio
 import pytest
 from anyio import fail_after, from_thread, to_thread, wait_all_tasks_blocked
 
-from worker_sources import EventSource, IterableSource, QueueSource, SqliteSource, merge
+from worker_sources import EventSource, IterableSource, QueueSource, SqliteSource, batched, limited, merge, throttle
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -133,6 +133,28 @@ async def test_an_iterator_without_an_owner_is_asked_by_one_loop_at_a_time(other
         gate.set()
     assert seen == [1]
     assert [item async for item in source] == []
+
+
+@pytest.mark.anyio
+@other_loop
+async def test_a_piece_is_asked_by_one_loop_at_a_time(other: str) -> None:
+    for make in (partial(throttle, rate=1e6), partial(batched, size=1), partial(limited, count=1)):
+        source, seen = QueueSource[int](), list[object]()
+        piece: AsyncIterator[object] = make(source)
+
+        async def take(piece: AsyncIterator[object] = piece, seen: list[object] = seen) -> None:
+            seen.append(await anext(piece, None))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(take)
+            group.start_soon(take)
+            await wait_all_tasks_blocked()
+            await refused_elsewhere(other, lambda piece=piece: anext(piece))
+            source.put_nowait(1)
+            source.put_nowait(2)
+            await wait_all_tasks_blocked()
+            group.cancel_scope.cancel()
+        assert seen
 
 
 @pytest.mark.parametrize("then", ["asyncio", "trio"])

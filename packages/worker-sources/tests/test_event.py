@@ -146,6 +146,72 @@ async def test_a_source_made_elsewhere_finds_its_loop_at_the_first_use() -> None
         assert await source.receive() == 1
 
 
+@pytest.mark.parametrize("then", ["asyncio", "trio"])
+@pytest.mark.parametrize("use", ["receive", "anext", "iterate", "enter"])
+def test_it_moves_to_the_event_loop_of_the_next_run(use: str, then: str, anyio_backend_name: str) -> None:
+    source = EventSource[int]()
+
+    async def run() -> None:
+        async def consume() -> None:
+            if use == "receive":
+                got.append(await source.receive())
+            elif use == "anext":
+                got.append(await anext(source))
+            else:
+                async for item in source:
+                    got.append(item)
+                    break
+
+        got = list[int]()
+        with fail_after(5):
+            if use == "enter":
+                await source.__aenter__()
+                await to_thread.run_sync(source.trigger_threadsafe, 1)
+                await consume()
+            else:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(consume)
+                    await wait_all_tasks_blocked()
+                    await to_thread.run_sync(source.trigger_threadsafe, 1)
+            source.trigger(2)
+            assert await source.receive() == 2
+        assert got == [1]
+
+    anyio.run(run, backend=anyio_backend_name)
+    anyio.run(run, backend=then)
+
+
+async def test_it_does_not_move_away_from_who_waits() -> None:
+    source, got = EventSource[int](), list[int]()
+
+    async def consume() -> None:
+        got.append(await source.receive())
+
+    async def elsewhere() -> None:
+        await source.__aenter__()
+        with pytest.raises(RuntimeError, match="another thread"):
+            await anext(aiter(source))
+
+    with fail_after(5):
+        async with anyio.create_task_group() as group:
+            group.start_soon(consume)
+            await wait_all_tasks_blocked()
+            await to_thread.run_sync(anyio.run, elsewhere)
+            await to_thread.run_sync(source.trigger_threadsafe, 1)
+    assert got == [1]
+
+
+async def test_what_trigger_refuses_in_a_live_loop_is_not_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = EventSource[int]()
+
+    def refuse(item: int, immediate: bool = False) -> None:
+        raise RuntimeError("refused")
+
+    monkeypatch.setattr(source, "trigger", refuse)
+    with pytest.raises(RuntimeError, match="refused"):
+        await to_thread.run_sync(source.trigger_threadsafe, 1)
+
+
 def test_a_loop_that_has_ended_is_a_closed_source(anyio_backend_name: str) -> None:
     async def main() -> EventSource[int]:
         return EventSource[int]()

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import threading
 import traceback
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
 from anyio import EndOfStream, WouldBlock, fail_after, wait_all_tasks_blocked
 from anyio.lowlevel import checkpoint
 
-from worker_sources import IterableSource, SourceClosed
+from worker_sources import IterableSource, SourceClosed, merge
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Iterator
+    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
 
 pytestmark = pytest.mark.anyio
 
@@ -110,6 +111,28 @@ async def test_it_can_be_iterated_again_if_the_items_can() -> None:
             assert [item async for item in source] == [0, 1, 2]
         async with source:
             assert [item async for item in source] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("items", [[0, 1, 2], three, three_plain])
+async def test_what_was_closed_is_not_iterated_again(items: object) -> None:
+    source: IterableSource[int] = IterableSource(items)  # type: ignore[arg-type]
+    async for _ in source:
+        source.close()
+    assert [item async for item in source] == []
+    async with source:
+        assert [item async for item in source] == []
+    source = IterableSource(items)  # type: ignore[arg-type]
+    async with source:
+        assert await source.receive() == 0
+        source.close()
+        assert [item async for item in source] == []
+    assert [item async for item in source] == []
+    source = IterableSource(items)  # type: ignore[arg-type]
+    await source.aclose()
+    assert [item async for item in source] == []
+    with fail_after(5):
+        async with source:
+            assert [item async for item in source] == []
 
 
 @pytest.mark.fault("99i")
@@ -211,6 +234,70 @@ async def test_without_an_owner_a_cancelled_generator_is_not_mistaken_for_its_en
         group.cancel_scope.cancel()
     with pytest.raises(SourceClosed, match="share it with"):
         await source.receive()
+
+
+async def a_cancellation() -> BaseException:
+    """One that nobody waits for any more: what awaiting a cancelled task of asyncio raises, on any event loop."""
+    cancellations: list[BaseException] = []
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        try:
+            await checkpoint()
+        except anyio.get_cancelled_exc_class() as error:
+            cancellations.append(error)
+            raise
+    return cancellations[0]
+
+
+async def leaks_a_cancellation() -> AsyncIterator[int]:
+    yield 1
+    raise await a_cancellation()
+
+
+async def awaits_a_cancelled_task() -> AsyncIterator[int]:
+    yield 1
+    task = asyncio.create_task(anyio.sleep_forever())
+    await checkpoint()
+    task.cancel()
+    await task
+
+
+async def leaks_at_its_end() -> AsyncIterator[int]:
+    try:
+        yield 1
+    finally:
+        raise await a_cancellation()
+
+
+async def each_is_told(source: AsyncIterable[int]) -> None:
+    async with source as shared:  # type: ignore[attr-defined]
+        assert await shared.receive() == 1
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="a cancellation that was not its own") as raised:
+                await shared.receive()
+            assert isinstance(raised.value.__cause__, anyio.get_cancelled_exc_class())
+
+
+@pytest.mark.parametrize("make", [IterableSource, merge])
+async def test_a_cancellation_that_is_not_ours_is_an_error_of_the_source(make: Callable[..., Any]) -> None:
+    with fail_after(5):
+        await each_is_told(make(leaks_a_cancellation()))
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("make", [IterableSource, merge])
+async def test_a_task_that_somebody_cancelled_does_not_cancel_who_iterates(make: Callable[..., Any]) -> None:
+    with fail_after(5):
+        await each_is_told(make(awaits_a_cancelled_task()))
+
+
+async def test_a_cancellation_that_is_not_ours_is_an_error_at_leaving_too() -> None:
+    async def leave() -> None:
+        async with IterableSource(leaks_at_its_end) as source:
+            assert await source.receive() == 1
+
+    with fail_after(5), pytest.raises(RuntimeError, match="a cancellation that was not its own"):
+        await leave()
 
 
 @pytest.mark.fault("99e")

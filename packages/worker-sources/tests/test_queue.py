@@ -375,3 +375,12 @@ async def test_queue_and_event_sources_share_the_consumers_side() -> None:
                 source.trigger(1)
             source.close()
         assert seen == [1]
+
+
+async def test_a_full_queue_says_how_many_places_it_has() -> None:
+    for maxsize, words in ((1, r"\(1 place\)"), (4, r"\(4 places\)")):
+        source = QueueSource[int](maxsize)
+        for number in range(maxsize):
+            source.put_nowait(number)
+        with pytest.raises(QueueFull, match=f"the queue is full {words}"):
+            source.put_nowait(0)

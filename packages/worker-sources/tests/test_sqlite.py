@@ -14,7 +14,7 @@ import anyio
 import pytest
 from anyio import EndOfStream, fail_after, wait_all_tasks_blocked
 
-from worker_sources import DeadLetter, EncodeError, SourceClosed, SqliteSource
+from worker_sources import DeadLetter, EncodeError, SourceClosed, SqliteSource, SqliteStatistics
 from worker_testkit import sweep_cancellation
 
 if TYPE_CHECKING:
@@ -152,6 +152,16 @@ async def test_a_requeued_letter_has_its_id_and_begins_anew(tmp_path: Path) -> N
         assert await source.dead.count() == 0
 
 
+async def test_a_requeued_letter_is_at_the_end_of_a_batch(tmp_path: Path, clock: Any) -> None:
+    async with SqliteSource[int](tmp_path / "jobs.db") as source:
+        await bury(source, 1)
+        await source.put(2)
+        clock.advance(1)
+        await source.dead.requeue()
+        await source.put(3)
+        assert [delivery.value for delivery in await source.receive(3)] == [2, 1, 3]
+
+
 async def test_requeue_wakes_who_waits(tmp_path: Path) -> None:
     async with SqliteSource[int](tmp_path / "jobs.db", poll=60) as source, anyio.create_task_group() as group:
         await bury(source, 1)
@@ -168,6 +178,31 @@ async def test_purging_all_leaves_the_jobs(tmp_path: Path) -> None:
         assert await source.dead.purge() == 2
         assert await source.dead.list() == []
         assert await drain(source) == [3]
+
+
+async def test_a_letter_says_how_often_its_holders_died(tmp_path: Path, clock: Any) -> None:
+    for attempts, reason in ((1, "its holder died"), (3, "its holders died 3 times")):
+        async with SqliteSource[int](tmp_path / "jobs.db", str(attempts), max_attempts=attempts, lease=10) as source:
+            await source.put(1)
+            for _ in range(attempts):
+                assert len(await source.receive()) == 1
+                clock.advance(10)
+            source.close()
+            with pytest.raises(EndOfStream):
+                await source.receive()
+            (letter,) = await source.dead.list()
+            assert letter.reason == reason
+
+
+async def test_a_job_whose_lease_has_ended_is_ready_not_leased(tmp_path: Path, clock: Any) -> None:
+    async with SqliteSource[int](tmp_path / "jobs.db", lease=10) as source:
+        await source.put(1)
+        await source.put(2)
+        await source.put(3, delay=30)
+        await source.receive()
+        assert await source.statistics() == SqliteStatistics(ready=1, waiting=1, leased=1, dead=0)
+        clock.advance(10)
+        assert await source.statistics() == SqliteStatistics(ready=2, waiting=1, leased=0, dead=0)
 
 
 # --- the delivery as a context
@@ -317,13 +352,70 @@ async def test_a_claim_that_waits_for_a_suspect_to_end_sleeps(tmp_path: Path) ->
     assert got == ["next"]
 
 
+async def test_a_poll_may_be_never(tmp_path: Path) -> None:
+    async with SqliteSource[int](tmp_path / "jobs.db", poll=math.inf) as source, anyio.create_task_group() as group:
+        group.start_soon(source.receive)
+        await wait_all_tasks_blocked()
+        with fail_after(5):
+            await source.put(1)
+
+
+class Quit(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("error", [SystemExit, Quit])
+async def test_whatever_decoding_raises_reaches_who_receives(error: type[BaseException], tmp_path: Path) -> None:
+    def loads(body: bytes) -> object:
+        if body == b'"bad"':
+            raise error
+        return body
+
+    with fail_after(5):
+        async with SqliteSource[object](tmp_path / "jobs.db", loads=loads) as source:
+            await source.put("bad")
+            with pytest.raises(error):
+                await source.receive()
+            assert (await source.statistics()).ready == 1  # it was not taken
+            with pytest.raises(error):
+                await source.receive()
+
+
+async def test_nobody_waits_for_a_thread_that_died(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    died, told = list[type[BaseException] | None](), list[str]()
+    monkeypatch.setattr("threading.excepthook", lambda args: died.append(args.exc_type))
+
+    def no_time() -> int:
+        raise Quit
+
+    async def wait() -> None:
+        with pytest.raises(SourceClosed, match=r"has died: Quit\(\)"):
+            await source.receive()
+        told.append("told")
+
+    with fail_after(5):
+        async with SqliteSource[int](tmp_path / "jobs.db") as source:
+            async with anyio.create_task_group() as group:
+                for _ in range(3):
+                    group.start_soon(wait)
+                await wait_all_tasks_blocked()
+                monkeypatch.setattr("worker_sources._sqlite_thread.now_ms", no_time)
+                group.start_soon(wait)
+            for call in (source.put(1), source.receive(), source.statistics()):
+                with pytest.raises(SourceClosed, match="has died"):
+                    await call
+    assert told == ["told"] * 4
+    assert died == [Quit]
+
+
 # --- closing
 
 
-async def test_before_and_after_its_block_it_is_closed(tmp_path: Path) -> None:
+async def test_before_its_block_it_wants_to_be_entered_and_after_it_it_is_closed(tmp_path: Path) -> None:
     source = SqliteSource[int](tmp_path / "jobs.db")
-    with pytest.raises(SourceClosed):
-        await source.put(1)
+    for call in (source.put(1), source.put_many([1]), source.receive(), source.statistics(), anext(source)):
+        with pytest.raises(RuntimeError, match="enter the source first: async with SqliteSource"):
+            await call
     async with source:
         await source.put(1)
         (delivery,) = await source.receive()
@@ -476,6 +568,7 @@ async def test_claiming_uses_an_index_whatever_the_length(tmp_path: Path) -> Non
     connection = sqlite3.connect(tmp_path / "jobs.db")
     values = {"queue": "default", "now": 1, "until": 2, "limit": 16, "owner": "me", "id": 1}
     plans = [
+        connection.execute("EXPLAIN QUERY PLAN " + store.READY, values).fetchall(),
         connection.execute("EXPLAIN QUERY PLAN " + store.CLAIM_READY, values).fetchall(),
         connection.execute("EXPLAIN QUERY PLAN " + store.EXPIRED, ("default", 1)).fetchall(),
         connection.execute("EXPLAIN QUERY PLAN " + store.SUSPECTS, ("default",)).fetchall(),

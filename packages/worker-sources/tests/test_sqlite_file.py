@@ -20,7 +20,6 @@ from worker_sources import (
     DatabaseLocked,
     DiskFull,
     ForeignFile,
-    SourceClosed,
     SqliteSource,
     StorageError,
 )
@@ -84,7 +83,7 @@ async def test_a_foreign_file_is_refused_and_not_touched(make: object, tmp_path:
         await source.__aenter__()
     assert caught.value.path == str(path)
     assert contents(tmp_path) == before
-    with pytest.raises(SourceClosed):
+    with pytest.raises(RuntimeError, match="enter the source first"):
         await source.put(1)
 
 

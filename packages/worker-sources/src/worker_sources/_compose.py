@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 import anyio
 
 from ._driven import Driven
+from ._line import Baton, Line
 
 if TYPE_CHECKING:
     from typing import Self
@@ -40,7 +41,12 @@ def merge(*sources: AsyncIterable[T]) -> Merged[T]:
 
 
 def throttle(source: AsyncIterable[T], rate: float, *, per: float = 1.0) -> AsyncIterator[T]:
-    """No more than `rate` items in `per` seconds, evenly spaced. It waits *before* it takes an item, never with it."""
+    """No more than `rate` items in `per` seconds, evenly spaced, however many consumers share it.
+
+    It rather gives fewer: a timer that is late, by a tenth of a millisecond or two, is not made up for.
+    It waits *before* it takes an item, never with it: cancelled, it has taken nothing, and who asks next waits no
+    longer for it.
+    """
     if not rate > 0 or not per > 0:
         raise ValueError(f"rate and per must be positive, got {rate} and {per}")
     return _Throttled(source, per / rate)
@@ -51,7 +57,7 @@ def batched(source: AsyncIterable[T], size: int, timeout: float | None = None) -
 
     `timeout`: hand out what there is so many seconds after the first item of a batch. It ends a wait for the source
     by cancelling it, which kills a generator: wrap that in an `IterableSource` and enter it. A consumer that is
-    cancelled leaves what it had collected to the next.
+    cancelled leaves what it had collected to the next, and the time that it has waited.
     """
     if size < 1:
         raise ValueError(f"size must be 1 or more, got {size}")
@@ -70,7 +76,11 @@ def mapped(source: AsyncIterable[T], function: Callable[[T], Any]) -> AsyncItera
 
 
 def limited(source: AsyncIterable[T], count: int) -> AsyncIterator[T]:
-    """The first `count` items. The one after them is never asked for."""
+    """The first `count` items. The one after them is never asked for.
+
+    The end is when `count` items were received: a consumer that finds all of them being waited for by others waits
+    too, to take the place of one that is cancelled.
+    """
     if count < 0:
         raise ValueError(f"count must be 0 or more, got {count}")
     return _Limited(source, count)
@@ -81,6 +91,8 @@ class Merged(Driven[T]):
 
     def __init__(self, *sources: AsyncIterable[T]) -> None:
         super().__init__()
+        for source in sources:
+            _refuse_plain(source)
         self._sources = sources
         self._iterators: list[AsyncIterator[T]] = []
 
@@ -109,6 +121,7 @@ class Merged(Driven[T]):
 
 class _Piece(Generic[T, R], AsyncIterator[R]):
     def __init__(self, source: AsyncIterable[T]) -> None:
+        _refuse_plain(source)
         self._source = source
         self._iterator = aiter(source)
 
@@ -123,12 +136,15 @@ class _Throttled(_Piece[T, T]):
         super().__init__(source)
         self._interval = interval
         self._next = -math.inf
+        self._one_at_a_time = Baton()
 
     async def __anext__(self) -> T:
-        mine = max(self._next, anyio.current_time())
-        self._next = mine + self._interval
-        await anyio.sleep_until(mine)
-        return await anext(self._iterator)
+        async with self._one_at_a_time:  # two at once would both go by the item before
+            now = anyio.current_time()
+            await anyio.sleep_until(min(self._next, now + self._interval))  # the clock of another run may be far behind
+            item = await anext(self._iterator)
+            self._next = anyio.current_time() + self._interval  # only an item counts, and from when it came
+            return item
 
 
 class _Batched(_Piece[T, list[T]]):
@@ -137,8 +153,9 @@ class _Batched(_Piece[T, list[T]]):
         self._size = size
         self._timeout = timeout
         self._batch: list[T] = []
+        self._due = math.inf  # when the batch has waited long enough: counted from its first item
         self._error: Exception | None = None
-        self._one_at_a_time = anyio.Lock(fast_acquire=True)
+        self._one_at_a_time = Baton()
 
     @property
     def total(self) -> int | None:
@@ -149,13 +166,15 @@ class _Batched(_Piece[T, list[T]]):
     async def __anext__(self) -> list[T]:
         async with self._one_at_a_time:  # two collecting at once would share the items of one batch
             with anyio.CancelScope() as waiting:
+                if self._batch:  # left by a consumer that was cancelled, perhaps in a run with another clock
+                    waiting.deadline = min(self._due, anyio.current_time() + self._timeout)
                 while len(self._batch) < self._size and self._error is None:
                     try:
                         self._batch.append(await anext(self._iterator))
                     except (StopAsyncIteration, Exception) as error:
                         self._error = error
                     if len(self._batch) == 1:
-                        waiting.deadline = anyio.current_time() + self._timeout
+                        waiting.deadline = self._due = anyio.current_time() + self._timeout
             return self._hand_out()
 
     def _hand_out(self) -> list[T]:
@@ -195,7 +214,10 @@ class _Mapped(_Piece[T, R]):
 class _Limited(_Piece[T, T]):
     def __init__(self, source: AsyncIterable[T], count: int) -> None:
         super().__init__(source)
-        self._count = self._left = count
+        self._count = count
+        self._left = count  # places that nobody has tried yet
+        self._received = 0
+        self._given_back: Line[None] = Line()  # places whose try was cancelled or failed
 
     @property
     def total(self) -> int | None:
@@ -204,15 +226,39 @@ class _Limited(_Piece[T, T]):
         return None if total is None else min(total, self._count)
 
     async def __anext__(self) -> T:
-        if not self._left:
-            raise StopAsyncIteration
-        self._left -= 1
+        self._given_back.check_thread()
+        await self._take_place()
+        self._given_back.asking += 1
         try:
-            return await anext(self._iterator)
+            item = await anext(self._iterator)
         except BaseException:
-            self._left += 1
+            self._given_back.put(None)
             raise
+        finally:
+            self._given_back.asking -= 1
+        self._received += 1
+        if self._received == self._count:
+            self._given_back.close()
+        return item
+
+    async def _take_place(self) -> None:
+        if self._received == self._count:
+            raise StopAsyncIteration
+        if self._left:
+            self._left -= 1
+            return
+        try:
+            await self._given_back.take()  # all places are being tried: it is not the end before all have succeeded
+        except anyio.EndOfStream:
+            raise StopAsyncIteration from None
 
 
 def _total(source: object) -> int | None:
     return getattr(source, "total", None)
+
+
+def _refuse_plain(source: object) -> None:
+    if not isinstance(source, AsyncIterable):
+        kind, is_plain = type(source).__name__, isinstance(source, Iterable)
+        cure = ": wrap it in IterableSource([...])" if is_plain else ""
+        raise TypeError(f"{kind!r} object is not an async iterable{cure}")

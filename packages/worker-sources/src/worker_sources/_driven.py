@@ -8,6 +8,9 @@ what an iterator raises and ends the line with it; it never fails itself, so no 
 from __future__ import annotations
 
 import inspect
+import math
+import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import anyio
@@ -18,7 +21,7 @@ from ._line import Line
 from ._memory import MemorySource
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -98,7 +101,8 @@ class Demand(Line[T]):
         while True:
             await self.wanted()
             try:
-                item = await pull()
+                with foreign_cancellations_named():
+                    item = await pull()
             except StopAsyncIteration:
                 return True
             except Exception as error:
@@ -112,12 +116,15 @@ class Driven(MemorySource[T]):
     """A source in memory that is fed by tasks of its own, one per iterator, from `async with` until it is left."""
 
     _group: TaskGroup | None = None
+    _closed = False  # by the user, and for good: each pass has a line of its own
 
     def __aiter__(self) -> AsyncIterator[T]:
         return Consumer(self)
 
     async def _drive(self, pulls: Sequence[Callable[[], Awaitable[T]]]) -> None:
         """Start one task per `pull`: each awaits the next item, `StopAsyncIteration` is its end."""
+        if self._closed:
+            pulls = ()
         self._line = line = Demand[T]()
         line.asking = len(pulls)
         self._items = line.items
@@ -135,6 +142,11 @@ class Driven(MemorySource[T]):
             self._group.start_soon(drive, pull)
         if not pulls:
             line.close()
+
+    def close(self) -> None:
+        """Ask for nothing more, in a later pass neither. What was taken may still be received; then comes the end."""
+        super().close()  # which another thread may be refused
+        self._closed = True
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -160,7 +172,33 @@ class Driven(MemorySource[T]):
 async def finish(iterator: Any) -> None:
     """Run the `finally` blocks of a generator that nobody will ask again. Anything else belongs to its maker."""
     if inspect.isasyncgen(iterator):
-        with anyio.move_on_after(CLEANUP_SECONDS, shield=True):
+        with anyio.move_on_after(CLEANUP_SECONDS, shield=True), foreign_cancellations_named():
             await iterator.aclose()
     elif inspect.isgenerator(iterator) and not iterator.gi_running:
         iterator.close()
+
+
+@contextmanager
+def foreign_cancellations_named() -> Generator[None]:
+    """Make an error of a cancellation that is not for this task: let through, it would end whoever owns the task.
+
+    On asyncio, awaiting a task that somebody cancelled raises the same CancelledError that is raised in one's own.
+    """
+    try:
+        yield
+    except anyio.get_cancelled_exc_class() as error:
+        if _is_cancelled(error):
+            raise
+        raise RuntimeError(
+            "the source raised a cancellation that was not its own: it awaited a task that somebody cancelled"
+        ) from error
+
+
+def _is_cancelled(error: BaseException) -> bool:
+    """Tell whether `error` may be the cancellation of this task: by a scope, or natively."""
+    if anyio.current_effective_deadline() == -math.inf:
+        return True
+    asyncio = sys.modules.get("asyncio")  # who is on trio need not load it
+    if asyncio is None or not isinstance(error, asyncio.CancelledError):
+        return False
+    return bool(asyncio.current_task().cancelling())

@@ -30,7 +30,7 @@ class QueueFull(WorkerSourcesError):
     """There is no room at this moment: use `await put(...)`, or try later. `maxsize` is the number of places."""
 
     def __init__(self, maxsize: int) -> None:
-        super().__init__(f"all {maxsize} places are taken")
+        super().__init__(f"the queue is full ({maxsize} {'place' if maxsize == 1 else 'places'})")
         self.maxsize = maxsize
 
 

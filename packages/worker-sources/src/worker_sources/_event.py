@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from anyio import from_thread
 from anyio.lowlevel import current_token
 
 from ._errors import QueueFull, SourceClosed
+from ._line import Line
 from ._memory import MemorySource
 
 if TYPE_CHECKING:
@@ -20,6 +22,27 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 Overflow = Literal["error", "drop_oldest"]
+
+
+class HomedLine(Line[T]):
+    """A line that knows in which event loop, of which thread, it is used: there it moves while nobody waits in it."""
+
+    __slots__ = ("home",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.home: tuple[EventLoopToken, int] | None = None
+
+    def asked(self) -> None:
+        """A consumer has begun to wait: it is woken in its own event loop."""
+        self.find_home()
+
+    def find_home(self) -> None:
+        """Make this event loop the home, unless somebody waits in that of another thread."""
+        thread = threading.get_ident()
+        if self.home is None or self.home[1] == thread or not self.is_waited_in():
+            with suppress(RuntimeError):  # no event loop here yet: the first consumer brings it
+                self.home = current_token(), thread
 
 
 class EventSource(MemorySource[T]):
@@ -36,7 +59,8 @@ class EventSource(MemorySource[T]):
     `overflow`: what to do with one more. "error" raises `QueueFull` in the callback; "drop_oldest" forgets the
     item at the front, counts it in `dropped`, and takes the new one: for states, of which only the newest matter.
 
-    Make it inside the event loop (or use it there once) before another thread triggers it.
+    Make it inside the event loop (or use it there once) before another thread triggers it. When nobody waits in it, it
+    moves to the event loop that uses it next, such as that of the next run.
     """
 
     def __init__(self, *, max_pending: int = 10_000, overflow: Overflow = "error") -> None:
@@ -49,8 +73,9 @@ class EventSource(MemorySource[T]):
         self._overflow = overflow
         self._count = 0
         self._dropped = 0
-        self._home: tuple[EventLoopToken, int] | None = None
-        self._find_home()
+        self._line = self._homed = HomedLine[T]()
+        self._items = self._line.items
+        self._homed.find_home()
 
     @property
     def total(self) -> int | None:
@@ -70,7 +95,8 @@ class EventSource(MemorySource[T]):
         """
         if self._line.closed:
             raise SourceClosed
-        if self._home is not None and threading.get_ident() != self._home[1]:
+        home = self._homed.home
+        if home is not None and threading.get_ident() != home[1]:
             raise RuntimeError("trigger is for the event loop's own thread: use trigger_threadsafe here")
         if len(self._items) >= self._max_pending:
             self._make_room()
@@ -85,39 +111,43 @@ class EventSource(MemorySource[T]):
 
         Raises what `trigger` raises, and `SourceClosed` when the event loop has ended.
         """
-        if self._home is None:
+        home = self._homed.home
+        if home is None:
             raise RuntimeError("trigger_threadsafe before any use of the source in an event loop: make it there")
-        token, thread = self._home
+        token, thread = home
         if threading.get_ident() == thread:  # waiting here for the loop would be waiting for ourselves
             self.trigger(item, immediate)
             return
+        refusals: list[Exception] = []
         try:
-            from_thread.run_sync(self.trigger, item, immediate, token=token)
+            from_thread.run_sync(self._try_trigger, item, immediate, refusals, token=token)
         except RuntimeError as error:
             raise SourceClosed("the event loop of the source has ended") from error
+        for refusal in refusals:
+            raise refusal
 
     async def receive(self) -> T:
         """Take the next item; see `QueueSource.receive`."""
-        self._find_home()
+        self._homed.find_home()
         return await super().receive()
 
     def __aiter__(self) -> AsyncIterator[T]:
-        self._find_home()
+        self._homed.find_home()
         return self
 
     async def __aenter__(self) -> Self:
-        self._find_home()
+        self._homed.find_home()
         return self
+
+    def _try_trigger(self, item: T, immediate: bool, refusals: list[Exception]) -> None:
+        # Kept apart from what an event loop that has ended raises.
+        try:
+            self.trigger(item, immediate)
+        except Exception as error:
+            refusals.append(error)
 
     def _make_room(self) -> None:
         if self._overflow == "error":
             raise QueueFull(self._max_pending)
         self._items.popleft()
         self._dropped += 1
-
-    def _find_home(self) -> None:
-        if self._home is None:
-            try:
-                self._home = current_token(), threading.get_ident()
-            except RuntimeError:  # no event loop here yet: the first consumer brings it
-                return

@@ -33,7 +33,9 @@ class IterableSource(Driven[T]):
     `items`: an iterable or async iterable, or a function without arguments that returns one, such as a generator
     function. It is asked for an item only when a consumer wants one: nothing is read ahead.
 
-    `threaded`: ask in a thread, one item at a time. For iterators that block: a file on a slow disk, a cursor.
+    `threaded`: ask in a thread, one item at a time. For iterators that block: a file on a slow disk, a cursor. Nothing
+    can interrupt a `next()` that blocks: without `async with`, leaving waits until the thread comes back; with it the
+    thread is left behind, and on asyncio the interpreter waits for it at its exit.
 
     **Sharing.** `async with source:` gives the iterator one owner, for one pass over it. Inside, any number of tasks
     may consume, and one that is cancelled while it waits neither loses an item nor ends the iteration for the
@@ -42,7 +44,8 @@ class IterableSource(Driven[T]):
     the others get `SourceClosed` instead of a wrong end.
 
     **Again.** If `items` can be iterated again so can the source: an `aiter()` or `async with` after the end begins
-    a new pass. An error in `items` ends the pass and reaches each consumer, once each iterator.
+    a new pass, unless the source was closed. An error in `items` ends the pass and reaches each consumer, once each
+    iterator.
     """
 
     def __init__(self, items: Items[T] | Callable[[], Items[T]], *, threaded: bool = False) -> None:
@@ -93,7 +96,7 @@ class IterableSource(Driven[T]):
             return self.receive_nowait()
         except anyio.WouldBlock:
             line = self._line
-            line.stay()
+            line.check_thread()
             line.asking += 1
             try:
                 async with self._one_at_a_time:
@@ -130,7 +133,7 @@ class IterableSource(Driven[T]):
         return self._plain is not None or self._async is not None
 
     def _is_spent(self) -> bool:
-        return self._line.closed and (self._source is self._plain or self._source is self._async)
+        return self._closed or (self._line.closed and (self._source is self._plain or self._source is self._async))
 
     def _begin(self) -> None:
         items = self._source if _is_iterable(self._source) else _call(self._source)

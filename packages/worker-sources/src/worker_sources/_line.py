@@ -66,7 +66,7 @@ class Line(Generic[T]):
     def put(self, item: T) -> None:
         """Hand the item to who waits longest, or place it at the back."""
         if self.waiting:
-            self.stay()
+            self.check_thread()
             self.waiting.popleft().give(item)
         else:
             self.items.append(item)
@@ -74,7 +74,7 @@ class Line(Generic[T]):
     def put_first(self, item: T) -> None:
         """Hand the item to who waits longest, or place it at the front."""
         if self.waiting:
-            self.stay()
+            self.check_thread()
             self.waiting.popleft().give(item)
         else:
             self.items.appendleft(item)
@@ -95,7 +95,7 @@ class Line(Generic[T]):
             await self.turn()
         if self.items or self.closed:
             return self.take_nowait()
-        self.stay()
+        self.check_thread()
         place = Place[T]()
         self.waiting.append(place)
         self.asked()
@@ -108,7 +108,7 @@ class Line(Generic[T]):
             raise self.end()
         return place.given[0]
 
-    def stay(self) -> None:
+    def check_thread(self) -> None:
         """Refuse to wait, or to wake, in another thread than those who wait: their event loop would not hear of it.
 
         While nobody waits, a line may move: to the event loop of the next run, wherever that is.
@@ -139,7 +139,7 @@ class Line(Generic[T]):
         if self.closed:
             return
         if self.is_waited_in():
-            self.stay()
+            self.check_thread()
         self.closed = True
         if error is not None:
             self.error, self._trace = error, error.__traceback__
@@ -157,3 +157,26 @@ class Line(Generic[T]):
             self.put_first(place.given[0])
         elif not place.event.is_set():
             self.waiting.remove(place)
+
+
+class Baton(Line[None]):
+    """`async with baton:` one task at a time, each in its turn, and only in the event loop of who holds it.
+
+    Unlike an `anyio.Lock` it moves to the next run when nobody is in it, and refuses a task of another thread. Neither
+    taking a free one nor passing it on suspends: what was done while holding it is never undone by a cancellation.
+    """
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.put(None)
+
+    async def __aenter__(self) -> None:
+        self.check_thread()
+        await self.take()
+        self.asking += 1  # until it is passed on, there is somebody here
+
+    async def __aexit__(self, *_: object) -> None:
+        self.asking -= 1
+        self.put(None)

@@ -80,7 +80,7 @@ class QueueSource(MemorySource[T]):
     async def _wait_for_place(self) -> None:
         if self._line.closed:
             return
-        self._line.stay()
+        self._line.check_thread()
         place = Place[None]()
         self._line.blocked.append(place)
         try:
@@ -97,7 +97,7 @@ class QueueSource(MemorySource[T]):
     def _taken(self, item: T) -> None:
         if self._line.blocked:
             try:
-                self._line.stay()
+                self._line.check_thread()
             except RuntimeError:
                 self._items.appendleft(item)
                 raise

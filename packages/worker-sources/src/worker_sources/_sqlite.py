@@ -69,7 +69,8 @@ class SqliteSource(Generic[T]):
     nothing. `busy_timeout`: seconds to wait for other processes' transactions before `DatabaseLocked`.
     `synchronous`: "NORMAL" survives every crash of the program, but a power failure may undo the last commits;
     "FULL" flushes each one. `dumps` and `loads`: how a value becomes bytes; by default JSON, and only what comes back
-    equal (`loads(dumps(value)) == value`). `loads` runs in the source's thread; what it can't decode is dead.
+    equal (`loads(dumps(value)) == value`). `loads` runs in the source's thread; what it can't decode is dead, but what
+    is no `Exception`, such as SystemExit, is raised by `receive` and changes nothing.
 
     It belongs to the event loop in which it was entered; another opens the file once more.
     The file must be on a local disk: SQLite's write-ahead log does not work over a network. Errors: `StorageError`
@@ -240,8 +241,10 @@ class SqliteSource(Generic[T]):
         return call.outcome()
 
     def _running(self) -> StoreThread:
+        if self._thread is None and not self._closed:
+            raise RuntimeError("enter the source first: async with SqliteSource(...) as source")
         if self._thread is None or self._pid != os.getpid():
-            raise SourceClosed("the source is not open here: `async with SqliteSource(...) as source`")
+            raise SourceClosed("the source is not open here: it was left, or this is a fork of who opened it")
         if current_token() != self._thread.token:  # whose answers come to another event loop than this call waits in
             raise RuntimeError(
                 "this source was opened in another event loop: call it there, by anyio.from_thread.run, "

@@ -41,7 +41,7 @@ class Call(Generic[R]):
         self.unwanted = False
         self._started = threading.Lock()  # held by the thread while it works on it, and by who withdrew it for ever
         self._result: R = PARKED
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
 
     def begin(self) -> bool:
         """In the thread: False if the call was withdrawn."""
@@ -63,7 +63,7 @@ class Call(Generic[R]):
         """Keep the result of the committed transaction."""
         self._result = result
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException) -> None:
         """Keep the error; nothing has changed in the file."""
         self._error = error
 

@@ -45,17 +45,16 @@ SUSPECTS = "SELECT id, owner, visible_at FROM job WHERE queue = ? AND suspect OR
 
 HOLDS = "SELECT 1 FROM job WHERE queue = ? AND owner IS NOT NULL AND visible_at > ? AND owner = ? LIMIT 1"
 
+READY = """
+SELECT id FROM job WHERE queue = :queue AND visible_at <= :now AND owner IS NULL AND NOT suspect
+ORDER BY visible_at, id LIMIT :limit"""
+
 LEASE = """
 UPDATE job SET owner = :owner, visible_at = :until, attempt = attempt + 1, claims = claims + 1
 WHERE id IN ({ids}) RETURNING id, body, attempt, claims, suspect"""
 
 CLAIM_ONE = LEASE.format(ids=":id")
-
-CLAIM_READY = LEASE.format(
-    ids="""
-  SELECT id FROM job WHERE queue = :queue AND visible_at <= :now AND owner IS NULL AND NOT suspect
-  ORDER BY visible_at, id LIMIT :limit"""
-)
+CLAIM_READY = LEASE.format(ids=READY)
 
 FENCE = " WHERE id = ? AND owner = ? AND claims = ?"
 ACK = "DELETE FROM job" + FENCE
@@ -64,8 +63,6 @@ NACK = "UPDATE job SET owner = NULL, visible_at = ?" + FENCE
 HAND_BACK = "UPDATE job SET owner = NULL, visible_at = 0, attempt = attempt - 1" + FENCE
 BURY = "INSERT INTO dead SELECT id, queue, body, key, attempt, claims, ?, ? FROM job"
 DUE = "SELECT visible_at FROM job WHERE queue = ? ORDER BY visible_at LIMIT 1"
-
-DIED = "the process that held it died, for the {}. time"
 
 
 class Held(NamedTuple):
@@ -113,7 +110,7 @@ class Store:
         return int(found.fetchone()[0])
 
     def claim(self, limit: int, now: int) -> list[Claim]:
-        """Lease up to `limit` jobs to the owner: returned ones first, then by age. A suspect comes alone."""
+        """Lease up to `limit` jobs to the owner, in their order: returned ones first. A suspect comes alone."""
         self._end_leases(now)
         suspects = self.connection.execute(SUSPECTS, (self.queue,)).fetchall()
         if suspects:
@@ -122,7 +119,10 @@ class Store:
             ready = [job for job, owner, until in suspects if owner is None and until <= now]
             if ready:
                 return [] if self._holds_any(now) else self._lease(CLAIM_ONE, now, id=ready[0])
-        return self._lease(CLAIM_READY, now, queue=self.queue, limit=limit)
+        # RETURNING promises no order, and the time by which a job stood in line is gone by then: so we look before.
+        line = self.connection.execute(READY, {"queue": self.queue, "now": now, "limit": limit}).fetchall()
+        claims = {claim.held.id: claim for claim in self._lease(CLAIM_READY, now, queue=self.queue, limit=limit)}
+        return [claims[job] for (job,) in line]
 
     def ack(self, held: Held) -> bool:
         """Done: remove it. This and all below return False if the lease was lost, having done nothing."""
@@ -157,9 +157,8 @@ class Store:
     def counts(self, now: int) -> tuple[int, int, int]:
         """How many jobs are ready, waiting for their time, and leased."""
         row = self.connection.execute(
-            "SELECT coalesce(sum(owner IS NULL AND visible_at <= :now), 0),"
-            " coalesce(sum(owner IS NULL AND visible_at > :now), 0), coalesce(sum(owner IS NOT NULL), 0)"
-            " FROM job WHERE queue = :queue",
+            "SELECT coalesce(sum(visible_at <= :now), 0), coalesce(sum(visible_at > :now AND owner IS NULL), 0),"
+            " coalesce(sum(visible_at > :now AND owner IS NOT NULL), 0) FROM job WHERE queue = :queue",
             {"now": now, "queue": self.queue},
         ).fetchone()
         return int(row[0]), int(row[1]), int(row[2])
@@ -168,7 +167,7 @@ class Store:
         expired = self.connection.execute(EXPIRED, (self.queue, now)).fetchall()
         for job, attempt, times in expired:
             if attempt >= self.max_attempts:
-                self.connection.execute(BURY + " WHERE id = ?", (DIED.format(times + 1), now, job))
+                self.connection.execute(BURY + " WHERE id = ?", (_died(times + 1), now, job))
                 self.connection.execute("DELETE FROM job WHERE id = ?", (job,))
             else:
                 self.connection.execute(EXPIRE, (times + 1 >= max(1, self.max_attempts - 1), job))
@@ -179,8 +178,11 @@ class Store:
     def _lease(self, statement: str, now: int, **values: object) -> list[Claim]:
         values |= {"owner": self.owner, "now": now, "until": now + self.lease}
         rows = self.connection.execute(statement, values).fetchall()
-        rows.sort()  # RETURNING promises no order; the ids are the order of age
         return [Claim(Held(job, claim), body, attempt, bool(suspect)) for job, body, attempt, claim, suspect in rows]
 
     def _fenced(self, statement: str, held: Held, *values: object) -> bool:
         return self.connection.execute(statement, (*values, held.id, self.owner, held.claim)).rowcount > 0
+
+
+def _died(times: int) -> str:
+    return f"its holders died {times} times" if times > 1 else "its holder died"

@@ -2,7 +2,9 @@
 
 Calls that have piled up are done in one transaction, and their results come back in one hop to the event loop: so
 the acknowledgements of one tick cost one commit, and the claim of the next jobs rides along. If a transaction fails,
-its calls are done again one by one, so that each gets its own result or its own error.
+its calls are done again one by one, so that each gets its own result or its own error. That may be anything that the
+user's `loads` raises, also what would end a thread. Should this one die all the same, who waits is told, and so is who
+comes later: nobody waits for a thread that is gone.
 
 Claims that find nothing stay parked in the thread. They are tried again after every call and when the next job is
 due; what *another process* puts is noticed at the next poll. Other sources on the same file in this process are woken
@@ -37,7 +39,7 @@ def now_ms() -> int:
 
 
 class StoreThread:
-    """Does calls in the store that `open_store` makes. `submit` and `nudge` may be called from any thread."""
+    """Does calls in the store that `open_store` makes. `nudge` may be called from any thread, the rest on the loop."""
 
     # Who else in this process works on a file. Guarded by the lock: each entry belongs to a thread of its own.
     _everyone: ClassVar[set[StoreThread]] = set()
@@ -47,12 +49,16 @@ class StoreThread:
         self.path = path
         self.draining = False
         self._open_store = open_store
-        self._poll = poll
+        self._poll = min(poll, threading.TIMEOUT_MAX)
         self._inbox: queue.SimpleQueue[Call[Any] | None] = queue.SimpleQueue()
+        self._begun: list[Call[Any]] = []  # what is being done now, until it is delivered or parked
         self._parked: list[Call[Any]] = []
         self._asking = False
         self._tried = 0  # when the parked claims last found nothing, by the clock of the file
         self._stopping = False
+        self._ended = False  # under the lock: after it nothing is put into the inbox
+        self._ending = threading.Lock()
+        self._died: BaseException | None = None
         self.token = current_token()
         self._opened: Call[None] = Call(_nothing)
         self._closed: Call[None] = Call(_nothing)
@@ -79,8 +85,13 @@ class StoreThread:
         self._thread.join()  # it has nothing left to do, so this does not block
 
     def submit(self, call: Call[Any]) -> None:
-        """Hand a call to the thread."""
-        self._inbox.put(call)
+        """Hand a call to the thread. If that has ended, the call has failed when this returns."""
+        with self._ending:
+            if not self._ended:
+                self._inbox.put(call)
+                return
+        call.fail(self._refusal())
+        call.done.set()
 
     def nudge(self) -> None:
         """Have the thread look again at what it has parked."""
@@ -94,7 +105,7 @@ class StoreThread:
     def _main(self) -> None:
         try:
             store = self._open_store()
-        except Exception as error:
+        except BaseException as error:
             self._opened.fail(error)
             self._deliver([self._opened])
             return
@@ -103,11 +114,16 @@ class StoreThread:
         try:
             if self._deliver([self._opened]):
                 self._serve(store)
+        except BaseException as error:
+            self._died = error
+            raise
         finally:  # whatever happened in there: nobody is left waiting
             with self._registry:
                 self._everyone.discard(self)
-            store.connection.close()
-            self._deliver([*self._abandoned(), self._closed])
+            try:
+                store.connection.close()
+            finally:
+                self._deliver([*self._abandoned(), self._closed])
 
     def _serve(self, store: Store) -> None:
         timeout: float | None = None
@@ -117,6 +133,7 @@ class StoreThread:
                 undone = [call for call in map(Call[Any].undone, finished) if call is not None]
                 self._execute(store, undone)
                 return
+            self._begun = []
             timeout = self._pause(store) if self._parked else None
 
     def _next_calls(self, timeout: float | None) -> list[Call[Any]]:
@@ -134,7 +151,7 @@ class StoreThread:
         parked = [] if self._stopping else self._parked
         changes = [call for call in calls if call.undo is None]  # first, so that the claims see what they brought
         claims = [*parked, *(call for call in calls if call.undo is not None)]  # who has waited longest comes first
-        calls = [call for call in (*changes, *claims) if call.begin()]
+        calls = self._begun = [call for call in (*changes, *claims) if call.begin()]
         self._asking = bool(calls)  # before we look: who commits after our look must see that we ask
         if calls and (not idle or self._is_due(store)):
             self._execute(store, calls)
@@ -144,9 +161,10 @@ class StoreThread:
         unfinished = [call for call in calls if not call.finished]
         self._parked = [*self._parked, *unfinished] if self._stopping else unfinished
         self._asking = bool(unfinished)
+        self._begun = [call for call in calls if call.finished]
         for call in unfinished:
             call.park()
-        return [call for call in calls if call.finished]
+        return self._begun
 
     def _execute(self, store: Store, calls: list[Call[Any]]) -> None:
         """Do the calls in one transaction; if that fails, each in its own."""
@@ -154,7 +172,7 @@ class StoreThread:
         try:
             with named_errors(self.path), transaction(store.connection):
                 results = [call.run(store, now) for call in calls]
-        except Exception as error:
+        except BaseException as error:  # it is the caller's, as if `loads` had been called there
             if len(calls) == 1:
                 calls[0].fail(error)
                 return
@@ -191,10 +209,22 @@ class StoreThread:
         return min(max(due - now_ms(), 0) / 1000, self._poll)
 
     def _abandoned(self) -> list[Call[Any]]:
-        calls = [call for call in (*self._parked, *self._next_calls(0)) if call.begin()]
+        """Whoever waits for something now is told that there is nothing to come. Returns them all."""
+        with self._ending:
+            self._ended = True
+        waiting = [call for call in (*self._parked, *self._next_calls(0)) if call.begin()]
+        calls = [*self._begun, *waiting]
         for call in calls:
-            call.fail(SourceClosed())
+            if not call.finished:
+                call.fail(self._refusal())
         return calls
+
+    def _refusal(self) -> SourceClosed:
+        if self._died is None:
+            return SourceClosed()
+        error = SourceClosed(f"the thread of the source has died: {self._died!r}")
+        error.__cause__ = self._died
+        return error
 
     def _deliver(self, calls: list[Call[Any]]) -> bool:
         """Tell the callers, on their event loop. False if that has ended."""

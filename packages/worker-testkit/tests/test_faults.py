@@ -127,3 +127,11 @@ def test_a_skipped_test_proves_nothing(tmp_path: Path) -> None:
     parts = read_catalogue(catalogue)
     add_record(parts, [json.dumps({"rows": ["1"], "test": "t", "parameters": "", "outcome": "skipped"})])
     assert "| 1 | It falls | It is caught | **no test** |" in render(parts)
+
+
+def test_a_test_of_what_is_called_unproven_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "catalogue.toml"
+    path.write_text(CATALOGUE)
+    line = json.dumps({"rows": ["2"], "test": "test_it", "parameters": "", "outcome": "passed"})
+    with pytest.raises(ValueError, match="which the catalogue calls unproven"):
+        add_record(read_catalogue(path), [line])

@@ -75,13 +75,15 @@ def read_catalogue(path: Path) -> list[Part]:
 
 
 def add_record(parts: Iterable[Part], lines: Iterable[str]) -> None:
-    """Enter the recorded tests into their rows. The last run of a test counts; an unknown row is an error."""
+    """Enter the recorded tests into their rows. The last run of a test counts; ValueError for a row that has none."""
     rows = {row.row: row for part in parts for row in part.rows}
     for line in lines:
         entry = json.loads(line)
         for name in entry["rows"]:
             if name not in rows:
                 raise ValueError(f"{entry['test']} claims to prove row {name!r}, which is not in the catalogue")
+            if rows[name].unproven:
+                raise ValueError(f"{entry['test']} claims to prove row {name!r}, which the catalogue calls unproven")
             rows[name].tests[entry["test"]][entry["parameters"]] = entry["outcome"]
 
 

@@ -7,7 +7,6 @@ import math
 import os
 import sqlite3
 import sys
-import threading
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -237,24 +236,6 @@ async def test_the_block_settles_by_how_it_ends(tmp_path: Path) -> None:
 # --- waking
 
 
-async def test_another_source_of_this_process_is_woken_at_once(tmp_path: Path) -> None:
-    path = tmp_path / "jobs.db"
-    async with SqliteSource[int](path, poll=60) as consumer, SqliteSource[int](path, poll=60) as producer:
-        for value in range(20):
-            got: list[int] = []
-
-            async def consume(into: list[int] = got) -> None:
-                (delivery,) = await consumer.receive()
-                await delivery.ack()
-                into.append(delivery.value)
-
-            with fail_after(5):
-                async with anyio.create_task_group() as group:
-                    group.start_soon(consume)
-                    await producer.put(value)
-            assert got == [value]
-
-
 PUT = """
 import sys, anyio
 from worker_sources import SqliteSource
@@ -293,32 +274,6 @@ async def test_waiting_receives_are_served_in_order(tmp_path: Path) -> None:
 # --- one thread, few transactions
 
 
-async def test_calls_that_pile_up_share_a_transaction(tmp_path: Path) -> None:
-    async with SqliteSource[int](tmp_path / "jobs.db") as source:
-        await source.put_many(range(100))
-        deliveries = await source.receive(100)
-        commits: list[str] = []
-        await source._call(lambda store, now: store.connection.set_trace_callback(commits.append))
-        async with anyio.create_task_group() as group:
-            for delivery in deliveries:
-                group.start_soon(delivery.ack)
-        assert sum(statement == "COMMIT" for statement in commits) < 50
-        assert (await source.statistics()).leased == 0
-
-
-async def test_everything_happens_in_one_thread_that_ends_with_the_block(tmp_path: Path) -> None:
-    before = set(threading.enumerate())  # some of them are about to end: they belong to the loops of other tests
-    seen: set[int] = set()
-    async with SqliteSource[int](tmp_path / "jobs.db") as source:
-        async with anyio.create_task_group() as group:
-            for _ in range(10):
-                group.start_soon(source._call, lambda store, now: seen.add(threading.get_ident()))
-        (ours,) = set(threading.enumerate()) - before
-        assert seen == {ours.ident}
-    assert not ours.is_alive()
-    assert set(threading.enumerate()) <= before
-
-
 async def test_a_claim_that_waits_for_a_suspect_to_end_sleeps(tmp_path: Path) -> None:
     """There is a job that is due, and nobody may have it: to look again and again would find nothing new."""
     looks: list[str] = []
@@ -350,62 +305,6 @@ async def test_a_claim_that_waits_for_a_suspect_to_end_sleeps(tmp_path: Path) ->
             while not got:
                 await anyio.lowlevel.checkpoint()
     assert got == ["next"]
-
-
-async def test_a_poll_may_be_never(tmp_path: Path) -> None:
-    async with SqliteSource[int](tmp_path / "jobs.db", poll=math.inf) as source, anyio.create_task_group() as group:
-        group.start_soon(source.receive)
-        await wait_all_tasks_blocked()
-        with fail_after(5):
-            await source.put(1)
-
-
-class Quit(BaseException):
-    pass
-
-
-@pytest.mark.parametrize("error", [SystemExit, Quit])
-async def test_whatever_decoding_raises_reaches_who_receives(error: type[BaseException], tmp_path: Path) -> None:
-    def loads(body: bytes) -> object:
-        if body == b'"bad"':
-            raise error
-        return body
-
-    with fail_after(5):
-        async with SqliteSource[object](tmp_path / "jobs.db", loads=loads) as source:
-            await source.put("bad")
-            with pytest.raises(error):
-                await source.receive()
-            assert (await source.statistics()).ready == 1  # it was not taken
-            with pytest.raises(error):
-                await source.receive()
-
-
-async def test_nobody_waits_for_a_thread_that_died(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    died, told = list[type[BaseException] | None](), list[str]()
-    monkeypatch.setattr("threading.excepthook", lambda args: died.append(args.exc_type))
-
-    def no_time() -> int:
-        raise Quit
-
-    async def wait() -> None:
-        with pytest.raises(SourceClosed, match=r"has died: Quit\(\)"):
-            await source.receive()
-        told.append("told")
-
-    with fail_after(5):
-        async with SqliteSource[int](tmp_path / "jobs.db") as source:
-            async with anyio.create_task_group() as group:
-                for _ in range(3):
-                    group.start_soon(wait)
-                await wait_all_tasks_blocked()
-                monkeypatch.setattr("worker_sources._sqlite_thread.now_ms", no_time)
-                group.start_soon(wait)
-            for call in (source.put(1), source.receive(), source.statistics()):
-                with pytest.raises(SourceClosed, match="has died"):
-                    await call
-    assert told == ["told"] * 4
-    assert died == [Quit]
 
 
 # --- closing

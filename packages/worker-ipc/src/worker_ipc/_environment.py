@@ -29,11 +29,16 @@ def make_environment(
         result = {name: os.environ[name] for name in inherit if name in os.environ}
     for name in CHANNEL_VARIABLES:
         result.pop(name, None)
-    for name, value in (env or {}).items():
-        if not isinstance(value, (str, bytes, os.PathLike)):
-            raise TypeError(f"env[{name!r}] must be a string, got {value!r:.100}")
-        result[name] = value
+    if env is not None:
+        for name, value in env.items():
+            _check_value(name, value)
+        result.update(env)
     if channel_fd is not None:
         result["NODE_CHANNEL_FD"] = str(channel_fd)
         result["NODE_CHANNEL_SERIALIZATION_MODE"] = "json"
     return result
+
+
+def _check_value(name: str, value: object) -> None:
+    if not isinstance(value, (str, bytes, os.PathLike)):
+        raise TypeError(f"env[{name!r}] must be a string, got {value!r:.100}")

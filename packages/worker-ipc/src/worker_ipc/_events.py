@@ -29,8 +29,8 @@ def event(type: str, data: Mapping[str, Any] | None = None) -> Message:
         raise EncodeError(f"the type of a message must be str, got {type!r}")
     if data is None:
         return {"type": type}
-    if data.__class__ is not dict and not isinstance(data, Mapping):
-        raise TypeError(f"the data of a message must be a mapping, got {data!r:.100}")
+    if data.__class__ is not dict:
+        _check_mapping(data)
     if "type" in data or "jsonrpc" in data or "cmd" in data:
         _check(data)
     return {"type": type, **data}
@@ -45,6 +45,11 @@ def is_internal(message: Message) -> bool:
 def wants_answer(message: Message) -> bool:
     """Whether Node waits for `NACK` after this internal message."""
     return bool(message["cmd"] == "NODE_HANDLE")
+
+
+def _check_mapping(data: object) -> None:
+    if not isinstance(data, Mapping):
+        raise TypeError(f"the data of a message must be a mapping, got {data!r:.100}")
 
 
 def _check(data: Mapping[str, Any]) -> None:

@@ -11,9 +11,8 @@ from ._demand import Demand
 from ._errors import PoolBroken, PoolClosed
 from ._events import Events, TaskFinished, TaskStarted, WorkerStarted, WorkerStartFailed, WorkerStopped, log
 from ._feeds import Feed
-from ._home import Home
+from ._home import Home, own_home
 from ._host import Host
-from ._nesting import own_engine
 from ._pump import Pump, pulls, pump_for, resolve
 from ._roster import MAX_REST, Roster
 from ._tally import Tally
@@ -287,7 +286,7 @@ class Engine:
             self._quiet.set()
 
     async def _shielded(self, function: Callable[..., Coroutine[Any, Any, object]], arguments: Iterable[Any]) -> None:
-        own_engine.set(self)
+        own_home.set(self.home)
         try:
             with anyio.CancelScope(shield=True):
                 await function(*arguments)

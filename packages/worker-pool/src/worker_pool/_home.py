@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextvars import ContextVar
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
@@ -30,9 +31,9 @@ class Home:
         """It is here."""
         self._loop, self._thread = current_token(), get_ident()
         if "asyncio" in sys.modules:  # under trio it may never be needed, and is dear to import
-            from asyncio import _get_running_loop
+            import asyncio
 
-            self._running = _get_running_loop
+            self._running = asyncio._get_running_loop  # pyright: ignore[reportPrivateUsage] # it is in __all__ there
         self._host = self._running()
 
     def leave(self) -> None:
@@ -52,6 +53,10 @@ class Home:
             is_ours = False
         if not is_ours:
             raise RuntimeError(ELSEWHERE)
+
+
+own_home: ContextVar[Home | None] = ContextVar("own_home", default=None)
+"""That of the pool whose own task this is, or was started by: one that makes a worker, or asks a source."""
 
 
 def _none() -> None:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import anyio
 
 from ._errors import StartTimeout, TaskAborted, WorkerLost
 from ._events import WorkerStarted, WorkerStopped, log
+from ._home import own_home
 from ._lane import Lane
-from ._nesting import own_engine
 from ._port import Port
 from ._worker import WorkerInfo, as_async, open_worker
 
@@ -35,7 +35,7 @@ class Host:
         self.engine = engine
         self.number = number
         self.leaving: bool = False
-        self.idle_since = math.inf  # not while it works: who begins a job says so here
+        self.idle_since: float = math.inf  # not while it works: who begins a job says so here
         self.survives_cancel: bool = False
         self.seats: list[Lane | Port] = []
         self._expected: set[Lane | Port] = set()  # whose tasks have not begun yet
@@ -76,6 +76,10 @@ class Host:
         """The task of a seat has begun: it will ask for work now."""
         self._expected.discard(seat)
         self.engine.demand.woke()
+
+    def has_not_begun(self, error: BaseException) -> TypeGuard[Exception]:
+        """Whether the worker says so of the input whose `execute` raised `error`."""
+        return isinstance(error, Exception) and self.not_started is not None and self.not_started(error)
 
     def give_back(self, job: Job, error: Exception, started: float, ended: float) -> None:
         """The worker has come to its end before it began `job`: that runs elsewhere, or fails with `error`."""
@@ -133,7 +137,7 @@ class Host:
     async def run(self) -> None:
         """Live."""
         error: BaseException | None = None
-        own_engine.set(self.engine)
+        own_home.set(self.engine.home)
         try:
             with self._life:
                 self._move_deadline(self.engine.options.init_timeout)

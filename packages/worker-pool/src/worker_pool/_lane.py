@@ -32,6 +32,9 @@ Verdict: TypeAlias = Callable[["Job", "WorkerInfo", float, float], None]
 BREATH = 64  # inputs between two visits to the event loop, if none of them suspends: 0.05 us per input
 LONGEST = 0.001  # ... or seconds, whichever comes first: other tasks wait no longer than that
 
+_ENDS_OF_ONE = (Exception, SystemExit, GeneratorExit)
+"""What may end one input, and nothing else."""
+
 current_lane: ContextVar[Lane | None] = ContextVar("current_lane", default=None)
 """The lane whose input is being executed, in its task and in those that it starts."""
 
@@ -121,7 +124,7 @@ class Lane:
                 try:
                     with anyio.CancelScope() as self._scope:
                         await self._run_many()
-                except (Exception, SystemExit, GeneratorExit):
+                except _ENDS_OF_ONE:
                     if self._verdict is None:
                         raise
                     log.debug("an execute that was cut short raised", exc_info=True)
@@ -196,26 +199,21 @@ class Lane:
             except BaseException as error:
                 ended = perf_counter()
                 if not self._may_fail(error):
-                    info.tasks += budget - left
-                    info.run_time += ended - block_began
+                    info.worked(budget - left, ended - block_began)
                     raise
                 self.job = None
-                if isinstance(error, Exception) and host.not_started is not None and host.not_started(error):
-                    info.tasks += budget - left
-                    info.run_time += started - block_began
+                if host.has_not_begun(error):
+                    info.worked(budget - left, started - block_began)
                     host.give_back(job, error, started, ended)
                     return
-                job.feed.fail(job, _as_exception(error), info, started, ended)
-                if not isinstance(error, (Exception, SystemExit, GeneratorExit)):
-                    host.leave("in doubt")  # a cancellation, though nobody's: who knows what it was in the middle of
+                self._fail(job, error, started, ended)
             else:
                 ended = perf_counter()
                 self.job = None
                 job.feed.succeed(job, result, info, started, ended)
             left -= 1
             if not left or ended > limit or self._halted:
-                info.tasks += budget - left
-                info.run_time += ended - block_began
+                info.worked(budget - left, ended - block_began)
                 if self._halted or not await self._make_ready():
                     return
                 if (since_turn := since_turn + budget - left) >= BREATH or ended > limit:
@@ -227,8 +225,7 @@ class Lane:
             shortcut = demand.shortcut
             following = take() if shortcut is None else (shortcut.take_now() or take())
             if following is None:
-                info.tasks += budget - left
-                info.run_time += ended - block_began
+                info.worked(budget - left, ended - block_began)
                 return
             job, started = following, ended
 
@@ -236,7 +233,12 @@ class Lane:
         """Whether what `execute` raised is the end of its input alone."""
         if self._verdict is not None:  # it was cut: the verdict tells its end
             return False
-        return isinstance(error, (Exception, SystemExit, GeneratorExit)) or is_foreign(error)
+        return isinstance(error, _ENDS_OF_ONE) or is_foreign(error)
+
+    def _fail(self, job: Job, error: BaseException, started: float, ended: float) -> None:
+        job.feed.fail(job, _as_exception(error), self.host.info, started, ended)
+        if not isinstance(error, _ENDS_OF_ONE):
+            self.host.leave("in doubt")  # a cancellation, though nobody's: who knows what it was in the middle of
 
     async def _make_ready(self) -> bool:
         """Do what is due between two inputs; return whether the worker can take the next."""

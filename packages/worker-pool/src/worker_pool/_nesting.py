@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from ._errors import PoolDeadlock
+from ._home import own_home
 from ._lane import current_lane
 
 if TYPE_CHECKING:
@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 
     from ._engine import Engine
     from ._lane import Lane
-
-own_engine: ContextVar[Engine | None] = ContextVar("own_engine", default=None)
-"""The pool whose own task this is, or was started by: one that makes a worker, or asks a source."""
 
 
 def is_inside(engine: Engine) -> bool:
@@ -26,7 +23,7 @@ def is_inside(engine: Engine) -> bool:
 
 def is_part(engine: Engine) -> bool:
     """Return whether the pool waits for this task before it ends, so that this can't wait for that."""
-    return own_engine.get() is engine or is_inside(engine)
+    return own_home.get() is engine.home or is_inside(engine)
 
 
 @contextmanager

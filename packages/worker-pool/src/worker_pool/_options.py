@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from inspect import iscoroutinefunction
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from ._retry import Retry
 
@@ -68,9 +68,9 @@ class Options:
             self._require(name, Real, "not negative", lambda seconds: seconds >= 0)
         if math.isinf(self.destroy_timeout):
             raise ValueError("destroy_timeout must be finite: the end of a pool has its own limit")
-        if self.retry is not None and not isinstance(self.retry, Retry):
-            raise TypeError(f"retry must be a Retry, such as Retry(attempts=3), got {self.retry!r}")
-        retire: object = self.retire
+        retry, retire = cast("tuple[object, object]", (self.retry, self.retire))
+        if retry is not None and not isinstance(retry, Retry):
+            raise TypeError(f"retry must be a Retry, such as Retry(attempts=3), got {retry!r}")
         if retire is not None and (not callable(retire) or iscoroutinefunction(retire)):
             raise TypeError(f"retire must be a function of a WorkerInfo, and not async, got {self.retire!r}")
 

@@ -136,12 +136,7 @@ class WorkPool(Generic[In, Out]):
         Raises: `WorkFailed`; `PoolBroken` if no worker can be started; `PoolClosed` if it comes too late.
         """
         is_handled = callable(on_failure)
-        if not is_handled and on_failure not in ("collect", "stop"):
-            raise ValueError(f"on_failure must be 'collect', 'stop' or a function, got {on_failure!r}")
-        if iscoroutinefunction(on_failure):
-            raise TypeError(f"on_failure must not be async: nothing awaits it, got {on_failure!r}")
-        if max_errors < 1:
-            raise ValueError(f"max_errors must be at least 1, got {max_errors!r}")
+        _check_handling(on_failure, max_errors)
         feed = self._engine.feed(source, None)
         failures: list[Failure[Any]] = []
 
@@ -241,3 +236,12 @@ class WorkPool(Generic[In, Out]):
     def listen(self, listener: Callable[[Event], object]) -> Callable[[], None]:
         """Call `listener` with every event from now on; return a function that removes it. See `Event`."""
         return self._engine.events.listen(listener)
+
+
+def _check_handling(on_failure: object, max_errors: int) -> None:
+    if not callable(on_failure) and on_failure not in ("collect", "stop"):
+        raise ValueError(f"on_failure must be 'collect', 'stop' or a function, got {on_failure!r}")
+    if iscoroutinefunction(on_failure):
+        raise TypeError(f"on_failure must not be async: nothing awaits it, got {on_failure!r}")
+    if max_errors < 1:
+        raise ValueError(f"max_errors must be at least 1, got {max_errors!r}")

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from inspect import iscoroutinefunction
-from typing import Any, TypeAlias, final
+from typing import Any, TypeAlias, cast, final
 
 from ._events import log
 
@@ -38,11 +38,11 @@ class Retry:
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense."""
-        if not isinstance(self.attempts, int):
-            raise TypeError(f"attempts must be a whole number, got {self.attempts!r}")
-        classes = self.on if isinstance(self.on, tuple) else (self.on,) if isinstance(self.on, type) else ()
-        if not all(map(_is_error, classes)) or not (classes or callable(self.on)) or iscoroutinefunction(self.on):
-            raise TypeError(f"on must be an exception class, several in a tuple, or a function, got {self.on!r}")
+        attempts, on = cast("tuple[object, object]", (self.attempts, self.on))
+        if not isinstance(attempts, int):
+            raise TypeError(f"attempts must be a whole number, got {attempts!r}")
+        if not _is_rule(on):
+            raise TypeError(f"on must be an exception class, several in a tuple, or a function, got {on!r}")
         if self.attempts < 1:
             raise ValueError(f"attempts must be at least 1, got {self.attempts!r}")
         if self.backoff < 0 or self.max_backoff < 0 or self.factor < 1:
@@ -68,6 +68,12 @@ class Retry:
         except OverflowError:
             wait = self.max_backoff
         return min(wait, self.max_backoff) * (1 - self.jitter * random.random())
+
+
+def _is_rule(on: object) -> bool:
+    if isinstance(on, tuple):
+        return on != () and all(map(_is_error, cast("tuple[object, ...]", on)))
+    return _is_error(on) or (callable(on) and not isinstance(on, type) and not iscoroutinefunction(on))
 
 
 def _is_error(kind: object) -> bool:

@@ -127,6 +127,11 @@ class WorkerInfo:
         self.run_time: float = 0.0
         self.started: float = time.perf_counter()
 
+    def worked(self, tasks: int, seconds: float) -> None:
+        """Count inputs that it has ended."""
+        self.tasks += tasks
+        self.run_time += seconds
+
     @property
     def age(self) -> float:
         """Seconds since it was ready."""

@@ -101,6 +101,8 @@ class Core(Ending):
 
     def call(self, waiter: _rpc.Waiter, method: str, params: Params) -> int:
         """Send a request whose reply will settle `waiter`; return its id. EncodeError: nothing was sent."""
+        if self.error is not None:  # nobody would ever settle it
+            raise self.closed_error()
         stream = self.stream
         id = self.calls.next_id()
         if params is None:
@@ -120,6 +122,8 @@ class Core(Ending):
         self, settle: Callable[[list[_rpc.Answer], bool], object], method: str, many: Sequence[Params]
     ) -> None:
         """Send a request for each of `many` params; `settle` hears of the answers. EncodeError: nothing was sent."""
+        if self.error is not None:
+            raise self.closed_error()
         stream, calls = self.stream, self.calls
         encode, first = stream.encode, calls.next_id(len(many))
         data: list[bytes | Sequence[Buffer]] = []

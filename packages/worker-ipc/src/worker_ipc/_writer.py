@@ -235,7 +235,7 @@ class Writer:
         """Wait until the kernel has everything, or the peer is gone."""
         while self.queued and not self.broken:
             await self.turn()
-            self.pass_on()
+        self.pass_on()  # not within the loop: two who wait for this would wake each other for as long as it takes
 
     # --- the end
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import select
 import signal
 import sys
 
@@ -465,3 +466,11 @@ async def test_requests_that_wait_for_their_turn_to_be_written_end_with_the_chan
                 elif how == "kill":
                     os.kill(channel.pid, signal.SIGKILL)
     assert len(ended) == 3
+
+
+async def test_what_a_child_wrote_to_stderr_before_it_broke_the_rules_is_told():
+    async with open_child(evil(step("print", 2, "why\n"), write("garbage\n"), pause()), stderr="capture") as channel:
+        select.select([channel._core.stream._fd_in], [], [])  # both are there before the loop looks
+        with pytest.raises(ProtocolError) as broken:
+            await channel.listen_once("x")
+    assert broken.value.stderr == "why\n"

@@ -109,7 +109,7 @@ class Core(Ending):
             data = stream.encode({"jsonrpc": "2.0", "id": id, "method": method})
         else:
             if params.__class__ not in _rpc.CONTAINERS:
-                _rpc.check_params(params)
+                params = _rpc.plain_params(params)
             data = stream.encode({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
         self.calls.pending[id] = waiter  # before it is written: the reply can't be earlier
         stream.writer.write(data)
@@ -131,7 +131,7 @@ class Core(Ending):
             request: _rpc.Message = {"jsonrpc": "2.0", "id": id, "method": method}
             if params is not None:
                 if params.__class__ not in _rpc.CONTAINERS:
-                    _rpc.check_params(params)
+                    params = _rpc.plain_params(params)
                 request["params"] = params
             data.append(encode(request))
         pending, group = calls.pending, _rpc.Group(first, settle)

@@ -84,10 +84,7 @@ class Writer:
             self._pieces.append(data)
             self.queued += len(data)
         else:
-            for piece in data:
-                if len(piece):
-                    self._pieces.append(piece)
-                    self.queued += len(piece)
+            now = self._gather(data) or now
         self.untouched += 1
         if self.watching:
             return
@@ -96,6 +93,20 @@ class Writer:
         elif not self._scheduled and not self.corked:
             self._scheduled = True
             self._loop.soon(self._tick)
+
+    def _gather(self, data: Sequence[Buffer]) -> bool:
+        """Accept a message in pieces. True: some are the user's own memory, which may change when we return."""
+        exposed = False
+        for piece in data:
+            if size := len(piece):
+                if piece.__class__ is not bytes:
+                    if self.watching:  # it has to wait
+                        piece = _owned(piece)
+                    else:
+                        exposed = True
+                self._pieces.append(piece)
+                self.queued += size
+        return exposed
 
     def write_many(self, messages: Sequence[bytes | Sequence[Buffer]]) -> None:
         """Accept the bytes of several messages, to be handed to the kernel together."""
@@ -188,10 +199,9 @@ class Writer:
         return not sent
 
     def _own_the_rest(self) -> None:
-        # A codec may hand out views of the user's own buffers (an array), which the user may change after `send`.
         for index, piece in enumerate(self._pieces):
-            if isinstance(piece, memoryview) and not isinstance(piece.obj, bytes):
-                self._pieces[index] = bytes(piece)
+            if piece.__class__ is not bytes:
+                self._pieces[index] = _owned(piece)
 
     def _start(self) -> None:
         if not self.watching:
@@ -256,6 +266,11 @@ class Writer:
         self.queued = 0
         while self.senders:
             self._grant()
+
+
+def _owned(piece: Buffer) -> Buffer:
+    # A codec may hand out views of the user's own buffers (an array), which the user may change after `send`.
+    return piece if isinstance(piece, memoryview) and isinstance(piece.obj, bytes) else bytes(piece)
 
 
 async def flush_within(writer: Writer, seconds: float) -> None:

@@ -84,7 +84,15 @@ class Writer:
             self._pieces.append(data)
             self.queued += len(data)
         else:
-            now = self._gather(data) or now
+            for piece in data:
+                if size := len(piece):
+                    if piece.__class__ is not bytes:  # the user's own memory, which may change when we return
+                        if self.watching:
+                            piece = _owned(piece)
+                        else:
+                            now = True
+                    self._pieces.append(piece)
+                    self.queued += size
         self.untouched += 1
         if self.watching:
             return
@@ -93,20 +101,6 @@ class Writer:
         elif not self._scheduled and not self.corked:
             self._scheduled = True
             self._loop.soon(self._tick)
-
-    def _gather(self, data: Sequence[Buffer]) -> bool:
-        """Accept a message in pieces. True: some are the user's own memory, which may change when we return."""
-        exposed = False
-        for piece in data:
-            if size := len(piece):
-                if piece.__class__ is not bytes:
-                    if self.watching:  # it has to wait
-                        piece = _owned(piece)
-                    else:
-                        exposed = True
-                self._pieces.append(piece)
-                self.queued += size
-        return exposed
 
     def write_many(self, messages: Sequence[bytes | Sequence[Buffer]]) -> None:
         """Accept the bytes of several messages, to be handed to the kernel together."""

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import select
 import signal
 import sys
 
@@ -441,3 +442,35 @@ async def test_a_child_that_never_answers_can_be_left_at_once():
         with pytest.raises(TimeoutError):
             await channel.request("anything", timeout=0.01)
         await channel.destroy(grace=0)
+
+
+@pytest.mark.parametrize("how", ["destroy", "kill", "garbage"])
+async def test_requests_that_wait_for_their_turn_to_be_written_end_with_the_channel(how):
+    ended = []
+
+    async def ask(channel):
+        with pytest.raises(ChannelClosed):
+            await channel.request("f", ["x" * 400_000])
+        ended.append(how)
+
+    steps = (write('{"type":"ready"}\n'), step("wait", 0.2), write("garbage\n")) if how == "garbage" else ()
+    async with open_child(evil(*steps, pause())) as channel:
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as group:
+                for _ in range(3):
+                    group.start_soon(ask, channel)
+                await anyio.wait_all_tasks_blocked()
+                assert channel.statistics().pending_requests == 1
+                if how == "destroy":
+                    await channel.destroy(0.1)
+                elif how == "kill":
+                    os.kill(channel.pid, signal.SIGKILL)
+    assert len(ended) == 3
+
+
+async def test_what_a_child_wrote_to_stderr_before_it_broke_the_rules_is_told():
+    async with open_child(evil(step("print", 2, "why\n"), write("garbage\n"), pause()), stderr="capture") as channel:
+        select.select([channel._core.stream._fd_in], [], [])  # both are there before the loop looks
+        with pytest.raises(ProtocolError) as broken:
+            await channel.listen_once("x")
+    assert broken.value.stderr == "why\n"

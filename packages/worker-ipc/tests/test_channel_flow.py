@@ -1,7 +1,9 @@
 """Backpressure: a flood never grows without bound, and never blocks a reply."""
 
+import contextlib
 import gc
 import os
+import socket
 import sys
 
 import anyio
@@ -10,6 +12,8 @@ import pytest
 
 from worker_ipc import ChannelClosed, open_child
 from worker_ipc._reader import CHUNK
+from worker_ipc._readiness import current_loop
+from worker_ipc._writer import HIGH_WATER, Writer
 from worker_testkit import evil, read, step, write
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_leaks")]
@@ -231,3 +235,26 @@ async def test_the_unread_flood_of_a_dead_child_stays_readable():
                 await anext(messages)
             with pytest.raises(ChannelClosed, match="code 0"):
                 await anext(messages)
+
+
+async def test_senders_who_wait_for_the_kernel_sleep_meanwhile():
+    """Two sends of a child, which end when the kernel has their messages, do not wake each other until then."""
+    peer, ours = socket.socketpair()
+    with peer, ours:
+        for end in (peer, ours):
+            end.setblocking(False)
+        async with anyio.create_task_group() as group:
+            writer = Writer(current_loop(group), ours.fileno(), lambda: None, write_through=True)
+            for _ in range(2):
+                writer.write(b"x" * 500_000)
+                group.start_soon(writer.drained)
+                await anyio.wait_all_tasks_blocked()
+            while writer.queued > HIGH_WATER:  # from here on there is room for more, but the kernel has not all of it
+                with contextlib.suppress(BlockingIOError):
+                    peer.recv(4096)
+                await anyio.lowlevel.checkpoint()
+            assert writer.queued
+            with anyio.fail_after(5):
+                await anyio.wait_all_tasks_blocked()
+            writer.stop()
+            group.cancel_scope.cancel()  # the tasks of the loop's adapter

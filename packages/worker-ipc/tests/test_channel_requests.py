@@ -1,14 +1,17 @@
 """Requests: each reply reaches its own request, and each request ends."""
 
 import os
+import pickle
 import signal
 import sys
+from types import MappingProxyType
 
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
 from worker_ipc import ChannelClosed, EncodeError, RemoteError, open_child
+from worker_ipc.codecs import Pickled
 from worker_testkit import answer, evil, exit_with, read, serve, step, write
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_leaks")]
@@ -433,3 +436,31 @@ async def test_after_a_blocked_loop_the_reply_that_is_there_counts():
                 time.sleep(0.2)  # noqa: ASYNC251  # the fault itself
             return
     raise AssertionError("the reply was lost")
+
+
+async def test_over_pickled_tuples_and_whatever_is_like_params_arrive_as_such():
+    code = SERVER.replace("open_parent()", "open_parent(codec=Pickled())")
+    code = "from worker_ipc.codecs import Pickled\n" + code
+    async with open_child([sys.executable, "-c", code, "asyncio"], codec=Pickled()) as channel:
+        assert await channel.request("double", (21,)) == 42
+        assert await channel.request("double", range(21, 22)) == 42
+        assert await channel.request("keywords", MappingProxyType({"a": 1, "b": 2})) == [1, 2]
+
+
+async def test_over_pickled_what_changes_after_send_was_sent_as_it_was():
+    code = """
+from worker_ipc.blocking import open_parent
+from worker_ipc.codecs import Pickled
+with open_parent(codec=Pickled()) as channel:
+    channel.serve({"last": lambda array: bytes(array[-4:])})
+"""
+    async with open_child([sys.executable, "-c", code], codec=Pickled()) as channel:
+        answers = []
+        for size in (4, 400_000, 400_000, 4):  # the kernel takes it; a part of it; nothing
+            array = bytearray(b"x" * size + b"good")
+            params = [pickle.PickleBuffer(array)]
+            channel.request_nowait("last", params, lambda result, error: answers.append(error or result))
+            array[-4:] = b"evil"
+        while len(answers) < 4:
+            await checkpoint()
+        assert answers == [b"good"] * 4

@@ -1,13 +1,16 @@
 """Requests as objects: ids, replies, errors, without I/O and without a loop."""
 
+import signal
+from collections import OrderedDict
 from contextlib import suppress
+from types import MappingProxyType
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from worker_ipc import ChannelClosed, ProtocolError, RemoteError
-from worker_ipc._rpc import Calls, apply, check_reply, check_request, failure, outcome
+from worker_ipc._rpc import Calls, apply, check_reply, check_request, failure, notification, outcome, request
 
 
 class Waiter:
@@ -157,6 +160,33 @@ def test_the_text_of_an_error_is_cut_and_fit_to_be_sent():
 def test_a_remote_error_passes_through_as_it_is():
     body = failure(1, RemoteError(42, "mine", [1]))["error"]
     assert body == {"code": 42, "message": "mine", "data": [1]}
+
+
+@pytest.mark.parametrize("error", [RemoteError("E_FAIL", "mine"), RemoteError(None, "mine"), RemoteError(1, ["mine"])])
+def test_a_remote_error_that_would_be_no_reply_is_sent_as_text(error):
+    reply = failure(1, error)
+    check_reply(reply)
+    assert reply["error"]["code"] == -32000
+    assert "mine" in reply["error"]["message"]
+
+
+def test_a_remote_error_with_an_enum_for_a_code_is_a_reply_with_any_codec():
+    reply = failure(1, RemoteError(signal.SIGTERM, "mine"))
+    check_reply(reply)
+    assert reply["error"] == {"code": 15, "message": "mine"}
+
+
+@pytest.mark.parametrize(
+    ("params", "plain"), [(range(2), [0, 1]), (OrderedDict(a=1), {"a": 1}), (MappingProxyType({"a": 1}), {"a": 1})]
+)
+def test_params_are_sent_as_the_list_or_dict_that_they_are_like(params, plain):
+    for message in (request(1, "m", params), notification("m", params)):
+        assert (message["params"], type(message["params"])) == (plain, type(plain))
+        check_request(message)
+
+
+def test_a_tuple_is_params_too():
+    check_request(request(1, "m", (1, 2)))
 
 
 json = st.recursive(

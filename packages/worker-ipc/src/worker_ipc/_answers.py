@@ -14,6 +14,7 @@ from anyio import CancelScope, get_cancelled_exc_class, sleep
 
 from . import _rpc
 from ._errors import EncodeError
+from ._foreign import is_foreign
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -132,9 +133,9 @@ class Answers:
                     self._succeeded(message, value)
             if scope.cancelled_caught and "id" in message:
                 self._cancelled(id)
-        except get_cancelled_exc_class():
-            raise
-        except BaseException as error:
+        except BaseException as error:  # also SystemExit, as above
+            if isinstance(error, get_cancelled_exc_class()) and not is_foreign(error):
+                raise
             self._failed(message, error)
         finally:
             self.bytes -= size

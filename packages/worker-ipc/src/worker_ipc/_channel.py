@@ -165,8 +165,6 @@ class Channel:
             core.check_thread()
             with fail_after(timeout):
                 return await self.request(method, params)
-        if core.error is not None:
-            raise core.closed_error()
         if get_ident() != core.thread:
             raise core.elsewhere()
         writer = core.stream.writer
@@ -202,8 +200,6 @@ class Channel:
         memory by how many it has in flight. Raises ChannelClosed or EncodeError at the call; `settle` is not called.
         """
         core = self._core
-        if core.error is not None:
-            raise core.closed_error()
         if get_ident() != core.thread:
             raise core.elsewhere()
         pending = PendingRequest(core, settle)
@@ -225,8 +221,6 @@ class Channel:
         was sent.
         """
         core = self._core
-        if core.error is not None:
-            raise core.closed_error()
         if get_ident() != core.thread:
             raise core.elsewhere()
         core.call_many(settle, method, params)

@@ -101,13 +101,15 @@ class Core(Ending):
 
     def call(self, waiter: _rpc.Waiter, method: str, params: Params) -> int:
         """Send a request whose reply will settle `waiter`; return its id. EncodeError: nothing was sent."""
+        if self.error is not None:  # nobody would ever settle it
+            raise self.closed_error()
         stream = self.stream
         id = self.calls.next_id()
         if params is None:
             data = stream.encode({"jsonrpc": "2.0", "id": id, "method": method})
         else:
             if params.__class__ not in _rpc.CONTAINERS:
-                _rpc.check_params(params)
+                params = _rpc.plain_params(params)
             data = stream.encode({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
         self.calls.pending[id] = waiter  # before it is written: the reply can't be earlier
         stream.writer.write(data)
@@ -120,6 +122,8 @@ class Core(Ending):
         self, settle: Callable[[list[_rpc.Answer], bool], object], method: str, many: Sequence[Params]
     ) -> None:
         """Send a request for each of `many` params; `settle` hears of the answers. EncodeError: nothing was sent."""
+        if self.error is not None:
+            raise self.closed_error()
         stream, calls = self.stream, self.calls
         encode, first = stream.encode, calls.next_id(len(many))
         data: list[bytes | Sequence[Buffer]] = []
@@ -127,7 +131,7 @@ class Core(Ending):
             request: _rpc.Message = {"jsonrpc": "2.0", "id": id, "method": method}
             if params is not None:
                 if params.__class__ not in _rpc.CONTAINERS:
-                    _rpc.check_params(params)
+                    params = _rpc.plain_params(params)
                 request["params"] = params
             data.append(encode(request))
         pending, group = calls.pending, _rpc.Group(first, settle)

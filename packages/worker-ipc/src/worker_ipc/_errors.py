@@ -32,6 +32,10 @@ class SpawnError(WorkerIpcError, OSError):
         super().__init__(cause.errno, cause.strerror, cause.filename)
         self.command = command
 
+    def __reduce__(self) -> tuple[object, ...]:
+        cause = OSError(self.errno, self.strerror, self.filename)
+        return self.__class__, (self.command, cause), self.__dict__
+
     def __str__(self) -> str:
         return f"cannot start {' '.join(self.command)!r}: {OSError.__str__(self)}"
 
@@ -64,6 +68,9 @@ class RemoteError(WorkerIpcError):
         self.code = code
         self.message = message
         self.data = data
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return self.__class__, (self.code, self.message, self.data), self.__dict__
 
 
 class ChannelClosed(WorkerIpcError):

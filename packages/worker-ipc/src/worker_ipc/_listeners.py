@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from ._claims import DELIVERED, FAILED, WAITING
 from ._errors import ChannelClosed
+from ._foreign import is_foreign
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -143,6 +144,8 @@ async def run_handler(listener: Listener, handler: Callable[[Message], object], 
             result = handler(message)
             if inspect.isawaitable(result):
                 await result
-        except Exception:
+        except BaseException as error:
+            if not isinstance(error, Exception) and not is_foreign(error):
+                raise
             on_error()
             logger.exception("a handler for %r failed; it stays", message.get("type"))

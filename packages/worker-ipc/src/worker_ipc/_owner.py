@@ -59,7 +59,7 @@ class Child:
 
     def broke_off(self, ending: Ending, error: ChannelClosed) -> None:
         """A child that breaks the rules is ended."""
-        error.pid, error.stderr = self.process.pid, self.process.stderr
+        error.pid, error.stderr = self.process.pid, self.process.last_words()
         ending.settle(error)
         self.process.kill()
 
@@ -135,7 +135,7 @@ def death(process: Process, truncated: int) -> ChannelClosed:
         reason = f"the child exited with code {code}"
     if truncated:
         reason += f", {truncated} bytes into a message"
-    return ChannelClosed(reason, pid=process.pid, returncode=code, stderr=process.stderr, truncated=truncated)
+    return ChannelClosed(reason, pid=process.pid, returncode=code, stderr=process.last_words(), truncated=truncated)
 
 
 def _signal_name(number: int) -> str:

@@ -148,6 +148,12 @@ class Process:
         """The last 64 KiB of the child's stderr, as text that is safe to print: control characters are escaped."""
         return self._pump.tail.text() if self._pump is not None else ""
 
+    def last_words(self) -> str:
+        """Read what is there of the child's stderr now, which the loop may not have come to, and return `stderr`."""
+        if self._pump is not None and not self._closed:
+            self._pump.drain()
+        return self.stderr
+
     def on_exit(self, callback: Callable[[], None]) -> None:
         """Call `callback` once, in the loop's thread, after the child was reaped and its stderr read; or now."""
         if self._dead.is_set():

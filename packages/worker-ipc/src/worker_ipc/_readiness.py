@@ -10,14 +10,17 @@ once and from then on speaks to one of two small adapters:
     `readable(fd, cb)`      a `Watch`: while started, `cb` runs whenever the descriptor can be read
     `writable(fd, cb)`      the same for writing
 
-trio is found through `sys.modules`: if it is not imported, it is not running, and we never import it.
+trio is found through `sys.modules`: if it is not imported, it is not running, and we never import it. The same holds
+for sniffio, by which anyio tells the loops apart where it is installed.
 Callbacks never raise; what they call that may (the user's code) is guarded where it is called.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -80,34 +83,50 @@ def current_loop(group: TaskGroup) -> Loop:
 
 
 class _AsyncioLoop:
-    """asyncio already has all of it: the attributes are the loop's own methods, without a call in between."""
+    """asyncio already has all of it: the attributes are the loop's own methods, with the context to call back in."""
 
     is_fifo = True
 
     def __init__(self) -> None:
         self._loop = loop = asyncio.get_running_loop()
+        self._context = context = _callback_context()
         self.waiter: Callable[[], Waiter] = loop.create_future
-        self.soon: Callable[[Callable[[], object]], object] = loop.call_soon
+        self.soon: Callable[[Callable[[], object]], object] = partial(loop.call_soon, context=context)
 
     def readable(self, fd: int, callback: Callable[[], object]) -> Watch:
         # The integer, not a socket: selectors formats the repr of a socket on every miss.
-        return _AsyncioWatch(fd, callback, self._loop.add_reader, self._loop.remove_reader)
+        return _AsyncioWatch(fd, callback, self._context, self._loop.add_reader, self._loop.remove_reader)
 
     def writable(self, fd: int, callback: Callable[[], object]) -> Watch:
-        return _AsyncioWatch(fd, callback, self._loop.add_writer, self._loop.remove_writer)
+        return _AsyncioWatch(fd, callback, self._context, self._loop.add_writer, self._loop.remove_writer)
+
+
+def _callback_context() -> contextvars.Context:
+    """Return the context for callbacks: that of the task which opened the channel, whoever causes a callback later.
+
+    A callback has no task, and without one sniffio does not find asyncio: anyio could neither start a task nor make a
+    scope there. `anyio.run` leaves sniffio's mark in every context; `asyncio.run` does not, so it is set here.
+    """
+    context = contextvars.copy_context()
+    sniffio: Any = sys.modules.get("sniffio")
+    if sniffio is not None:
+        context.run(sniffio.current_async_library_cvar.set, "asyncio")
+    return context
 
 
 class _AsyncioWatch:
-    __slots__ = ("_add", "_callback", "_fd", "_remove", "_started")
+    __slots__ = ("_add", "_callback", "_context", "_fd", "_remove", "_started")
 
-    def __init__(self, fd: int, callback: Callable[[], object], add: Any, remove: Any) -> None:
-        self._fd, self._callback, self._add, self._remove = fd, callback, add, remove
+    def __init__(
+        self, fd: int, callback: Callable[[], object], context: contextvars.Context, add: Any, remove: Any
+    ) -> None:
+        self._fd, self._callback, self._context, self._add, self._remove = fd, callback, context, add, remove
         self._started = False
 
     def start(self) -> None:
         if not self._started:
             self._started = True
-            self._add(self._fd, self._callback)
+            self._context.copy().run(self._add, self._fd, self._callback)  # a copy: we may be inside of it
 
     def stop(self) -> None:
         if self._started:

@@ -133,31 +133,32 @@ def request(id: int, method: str, params: Params) -> Message:
     """Build a request."""
     if params is None:
         return {"jsonrpc": "2.0", "id": id, "method": method}
-    check_params(params)
-    return {"jsonrpc": "2.0", "id": id, "method": method, "params": params}
+    return {"jsonrpc": "2.0", "id": id, "method": method, "params": plain_params(params)}
 
 
 def notification(method: str, params: Params) -> Message:
     """Build a request without an answer."""
     if params is None:
         return {"jsonrpc": "2.0", "method": method}
-    check_params(params)
-    return {"jsonrpc": "2.0", "method": method, "params": params}
+    return {"jsonrpc": "2.0", "method": method, "params": plain_params(params)}
 
 
-def check_params(params: object) -> None:
-    """Raise TypeError for what a peer could only take as a broken request, and hang up."""
-    if params.__class__ not in CONTAINERS and (
-        isinstance(params, (str, bytes, bytearray)) or not isinstance(params, (Sequence, Mapping))
-    ):
-        raise TypeError(
-            f"params must be a sequence of positional or a mapping of keyword arguments, got {params!r:.100}; "
-            "of one argument make a list"
-        )
+def plain_params(params: Params) -> list[Any] | tuple[Any, ...] | dict[str, Any]:
+    """Return params as a peer takes them. TypeError for what it could only take as a broken request, and hang up."""
+    if params.__class__ in CONTAINERS:
+        return params  # pyright: ignore[reportReturnType]
+    if isinstance(params, Mapping):
+        return dict(params)
+    if isinstance(params, Sequence) and not isinstance(params, (str, bytes, bytearray, memoryview)):
+        return list(params)
+    raise TypeError(
+        f"params must be a sequence of positional or a mapping of keyword arguments, got {params!r:.100}; "
+        "of one argument make a list"
+    )
 
 
 CONTAINERS = (list, tuple, dict)
-"""What params nearly always are: whoever builds many requests looks here before it asks `check_params`."""
+"""What params nearly always are: whoever builds many requests looks here before it asks `plain_params`."""
 
 
 def result(id: object, value: object) -> Message:
@@ -176,7 +177,10 @@ def error(id: object, code: int, message: str, data: object = None) -> Message:
 def failure(id: object, raised: BaseException) -> Message:
     """Build the reply of a function that raised. A `RemoteError` passes through as it is; the rest becomes text."""
     if isinstance(raised, RemoteError):
-        return error(id, raised.code, raised.message, raised.data)
+        code: Any = raised.code
+        message: Any = raised.message
+        if isinstance(code, int) and isinstance(message, str):  # else it would be no reply, and the peer hang up
+            return error(id, int(code), str.__str__(message), raised.data)  # of an enum, the plain value
     import traceback
 
     kind = type(raised)
@@ -218,7 +222,7 @@ def check_request(message: Message) -> None:
     raise ProtocolError(f"not a request of JSON-RPC 2.0: {_excerpt(message)}")
 
 
-_PARAMS = (list, dict, type(None))
+_PARAMS = (list, tuple, dict, type(None))  # a tuple is one over Pickled
 _IDS = (int, str, type(None), float)
 
 

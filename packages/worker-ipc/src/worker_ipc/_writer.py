@@ -85,9 +85,14 @@ class Writer:
             self.queued += len(data)
         else:
             for piece in data:
-                if len(piece):
+                if size := len(piece):
+                    if piece.__class__ is not bytes:  # the user's own memory, which may change when we return
+                        if self.watching:
+                            piece = _owned(piece)
+                        else:
+                            now = True
                     self._pieces.append(piece)
-                    self.queued += len(piece)
+                    self.queued += size
         self.untouched += 1
         if self.watching:
             return
@@ -188,10 +193,9 @@ class Writer:
         return not sent
 
     def _own_the_rest(self) -> None:
-        # A codec may hand out views of the user's own buffers (an array), which the user may change after `send`.
         for index, piece in enumerate(self._pieces):
-            if isinstance(piece, memoryview) and not isinstance(piece.obj, bytes):
-                self._pieces[index] = bytes(piece)
+            if piece.__class__ is not bytes:
+                self._pieces[index] = _owned(piece)
 
     def _start(self) -> None:
         if not self.watching:
@@ -235,7 +239,7 @@ class Writer:
         """Wait until the kernel has everything, or the peer is gone."""
         while self.queued and not self.broken:
             await self.turn()
-            self.pass_on()
+        self.pass_on()  # not within the loop: two who wait for this would wake each other for as long as it takes
 
     # --- the end
 
@@ -256,6 +260,11 @@ class Writer:
         self.queued = 0
         while self.senders:
             self._grant()
+
+
+def _owned(piece: Buffer) -> Buffer:
+    # A codec may hand out views of the user's own buffers (an array), which the user may change after `send`.
+    return piece if isinstance(piece, memoryview) and isinstance(piece.obj, bytes) else bytes(piece)
 
 
 async def flush_within(writer: Writer, seconds: float) -> None:

@@ -83,12 +83,13 @@ class Line:
     out: that is done once per message, and a call more would be felt.
     """
 
-    __slots__ = ("bytes", "claims", "queue")
+    __slots__ = ("bytes", "claims", "given", "queue")
 
     def __init__(self) -> None:
         self.queue: deque[Entry] = deque()
         self.bytes: int = 0  # in the queue
         self.claims: deque[Claim] = deque()
+        self.given: deque[Claim] = deque()  # who was given a message, and whose task may not have run yet
 
     def give(self, entry: Entry) -> bool:
         """Deliver a message to who has waited longest. False: nobody waits."""
@@ -100,6 +101,9 @@ class Line:
                 claim.entry = entry
                 claim.state = DELIVERED
                 waiter.set_result(None)
+                while self.given and self.given[0].state != DELIVERED:
+                    self.given.popleft()
+                self.given.append(claim)
                 return True
             claim.state = WITHDRAWN  # its task is cancelled, and about to say so
         return False
@@ -123,6 +127,12 @@ class Line:
         claim.state = WITHDRAWN
         entry, claim.entry = claim.entry, None
         return entry
+
+    def recall(self) -> list[Entry]:
+        """Take back what was delivered and not taken yet: its tasks come too late."""
+        entries = [entry for claim in self.given if (entry := self.leave(claim)) is not None]
+        self.given.clear()
+        return entries
 
     def dismiss(self, state: int) -> None:
         """No more messages come: let everyone look who waits."""

@@ -102,6 +102,8 @@ class Listener:
             claim = await self._park()
             if claim.state == DELIVERED:
                 return claim.take()
+            if subscription.closed:  # what it had not read is somebody else's now
+                raise StopAsyncIteration
         return message
 
     async def _park(self) -> Claim:

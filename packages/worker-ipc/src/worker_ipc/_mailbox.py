@@ -179,10 +179,7 @@ class Mailbox:
         entry = subscription.leave(claim)
         if entry is None:
             return
-        if subscription.closed:
-            if _is_lost(entry):
-                self._hand_on(entry, self.kept.put_back)
-        elif not subscription.give(entry):
+        if not subscription.give(entry):
             subscription.put_back(entry)
             self.queued_bytes += entry[2]
             if not subscription.full and self._is_full(subscription):
@@ -206,7 +203,8 @@ class Mailbox:
             if not line:
                 del self._subscriptions[subscription.type]
         self.queued_bytes -= subscription.bytes
-        unread, subscription.queue = subscription.queue, deque()
+        unread = [*subscription.recall(), *subscription.queue]
+        subscription.queue.clear()
         if subscription.full:
             self._has_room(subscription)
         subscription.dismiss(WITHDRAWN)

@@ -392,26 +392,38 @@ async def test_a_group_of_my_own_leaves_as_it_is():
 class Broken:
     """A codec whose decoder fails as nobody foresaw."""
 
+    pending = 0
+
+    def __init__(self, error, where):
+        self.error, self.where = error, where
+
     def encode(self, message):
         return b"\n"
 
     def decoder(self, max_message):
         return self
 
-    pending = 0
-
     def feed(self, data):
-        raise LookupError("a bug")
+        return self.fail("feed")
 
     def eof(self):
+        return self.fail("eof")
+
+    def fail(self, where):
+        if where == self.where:
+            raise self.error
         return []
 
 
-async def test_an_unforeseen_error_ends_the_channel_and_hangs_nobody(caplog):
-    async with open_child(evil("ready-twice"), codec=Broken()) as channel:
-        with anyio.fail_after(5), pytest.raises(ChannelClosed, match="a bug"):
+@pytest.mark.parametrize("where", ["feed", "eof"])
+@pytest.mark.parametrize(
+    "error", [LookupError("a bug"), FileNotFoundError(2, "a bug")], ids=lambda error: type(error).__name__
+)
+async def test_an_unforeseen_error_ends_the_channel_and_hangs_nobody(error, where, caplog):
+    async with open_child(evil(write(READY), exit_with(0)), codec=Broken(error, where)) as channel:
+        with anyio.fail_after(5), pytest.raises(ChannelClosed, match=r"could not be handled: .*a bug"):
             await channel.listen_once("ready")
-    assert "LookupError" in caplog.text
+    assert type(error).__name__ in caplog.text
 
 
 @pytest.mark.fault(78)

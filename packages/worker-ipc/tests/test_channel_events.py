@@ -123,6 +123,26 @@ async def test_a_wait_that_is_cancelled_by_hand_swallows_no_message():
             await wait
 
 
+@pytest.mark.fault(97)
+async def test_a_message_handed_back_wakes_who_iterates():
+    async with says(event("a", 1), event("last")) as channel:
+        wait = channel.listen_once("a")
+        await channel.listen_once("last")
+        received = []
+
+        async def iterate():
+            received.append(await anext(channel.listen("a")))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(iterate)
+            await anyio.wait_all_tasks_blocked()
+            with anyio.fail_after(5):
+                wait.cancel()
+                while not received:
+                    await tick()
+        assert received == [{"type": "a", "number": 1}]
+
+
 async def test_a_wait_gives_its_message_once():
     async with says(event("a")) as channel:
         wait = channel.listen_once("a")
@@ -200,6 +220,45 @@ async def test_two_tasks_on_one_listener_share_the_messages_and_two_listeners_ha
             group.start_soon(take, copied, other)
             await channel.send("end")
     assert sorted(taken) == copied == list(numbers)
+
+
+@pytest.mark.wire("C8")
+async def test_tasks_on_one_listener_are_served_in_the_order_in_which_they_came():
+    async with says() as channel:
+        listener, received = channel.listen("a"), {}
+
+        async def receive(number):
+            received[number] = (await anext(listener))["number"]
+
+        for _ in range(10):  # trio runs tasks that were woken together in any order
+            async with anyio.create_task_group() as group:
+                for number in range(3):
+                    group.start_soon(receive, number)
+                    await anyio.wait_all_tasks_blocked()
+                for number in range(3):
+                    channel._core.mailbox.put({"type": "a", "number": number})
+            assert received == {0: 0, 1: 1, 2: 2}
+        await channel.send("done")
+
+
+@pytest.mark.stress
+@pytest.mark.fault(97)
+async def test_iterations_cancelled_in_the_instant_of_delivery_leave_their_messages_in_order():
+    async with says() as channel:
+        listener, received = channel.listen("a"), []
+
+        async def receive():
+            received.append((await anext(listener))["number"])
+
+        async with anyio.create_task_group() as group:
+            for _ in range(2):
+                group.start_soon(receive)
+                await anyio.wait_all_tasks_blocked()
+            for number in range(3):
+                channel._core.mailbox.put({"type": "a", "number": number})
+            group.cancel_scope.cancel()
+        left = [(await anext(listener))["number"] for _ in range(3 - len(received))]
+        assert sorted(received) + left == [0, 1, 2]
 
 
 async def test_cancelling_an_iteration_loses_nothing():

@@ -196,10 +196,27 @@ async def test_send_nowait_says_when_the_program_does_not_read():
         await stream.destroy(grace=0)
 
 
+async def test_receivers_are_served_in_the_order_in_which_they_came():
+    async with open_stream(["cat"]) as stream:
+        received = {}
+
+        async def receive(number):
+            received[number] = await stream.receive()
+
+        for _ in range(10):  # trio runs tasks that were woken together in any order
+            async with anyio.create_task_group() as group:
+                for number in range(3):
+                    group.start_soon(receive, number)
+                    await anyio.wait_all_tasks_blocked()
+                for text in ("first", "second", "third"):
+                    stream.send_nowait(text)
+            assert received == {0: "first", 1: "second", 2: "third"}
+
+
 @pytest.mark.stress
 @pytest.mark.fault(97)
-async def test_receivers_take_turns_and_a_cancelled_one_loses_nothing():
-    async with open_stream(["cat"]) as stream, anyio.create_task_group() as group:
+async def test_a_receiver_cancelled_in_the_instant_of_delivery_hands_its_message_to_the_next():
+    async with open_stream(["cat"]) as stream:
         received = []
 
         async def receive(scope):
@@ -207,18 +224,37 @@ async def test_receivers_take_turns_and_a_cancelled_one_loses_nothing():
                 received.append(await stream.receive())
 
         scopes = [anyio.CancelScope() for _ in range(3)]
-        for scope in scopes:
-            group.start_soon(receive, scope)
-            await anyio.wait_all_tasks_blocked()
-        stream._inbox.received(["1"], 1)
-        scopes[0].cancel()
-        stream._inbox.received(["2"], 1)
-        with anyio.fail_after(5):
-            while len(received) < 2:
-                await anyio.lowlevel.checkpoint()
-        for scope in scopes:
-            scope.cancel()
-    assert received == ["1", "2"]
+        async with anyio.create_task_group() as group:
+            for scope in scopes:
+                group.start_soon(receive, scope)
+                await anyio.wait_all_tasks_blocked()
+            stream._inbox.received(["1"], 1)
+            scopes[0].cancel()  # on trio a task that was woken is not cancelled any more
+            stream._inbox.received(["2"], 1)
+            with anyio.fail_after(5):
+                while len(received) < 2:
+                    await anyio.lowlevel.checkpoint()
+            scopes[2].cancel()
+        assert sorted(received) == ["1", "2"]
+
+
+@pytest.mark.stress
+@pytest.mark.fault(97)
+async def test_receivers_that_are_all_cancelled_with_their_messages_leave_them_in_order():
+    async with open_stream(["cat"]) as stream:
+        received = []
+
+        async def receive():
+            received.append(await stream.receive())
+
+        async with anyio.create_task_group() as group:
+            for _ in range(2):
+                group.start_soon(receive)
+                await anyio.wait_all_tasks_blocked()
+            stream._inbox.received(["1", "2", "3"], 1)
+            group.cancel_scope.cancel()
+        left = [await stream.receive() for _ in range(3 - len(received))]
+        assert sorted(received) + left == ["1", "2", "3"]
 
 
 class Taker:

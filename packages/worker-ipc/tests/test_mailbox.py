@@ -1,11 +1,11 @@
 """Who gets which message: the mailbox as a machine, without I/O and without a loop."""
 
-from collections import deque
+from collections import Counter
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
 from worker_ipc._claims import DELIVERED, FAILED, WAITING, WITHDRAWN
 from worker_ipc._mailbox import Mailbox
@@ -238,9 +238,9 @@ def test_the_end_fails_every_wait_and_leaves_what_was_received():
     box.put(message("b"))
     subscription = box.subscribe("c")
     box.put(message("c"))
-    subscription.waiters.append(sleeping := Waiter())
+    sleeping = box.subscribe("d").join(sleeper := Waiter())
     box.end()
-    assert (claim.state, waiter.settled, sleeping.settled) == (FAILED, True, True)
+    assert (claim.state, waiter.settled, sleeping.state, sleeper.settled) == (FAILED, True, FAILED, True)
     assert taken(box.claim("b")) == message("b")
     assert box.claim("b").state == FAILED
     assert box.next(subscription) == message("c")
@@ -259,45 +259,164 @@ def test_everybody_after_a_mark_can_be_withdrawn_and_those_before_stay():
 def test_a_cancelled_waiter_is_passed_over():
     box = Mailbox()
     subscription = box.subscribe("a")
-    cancelled, patient = Waiter(), Waiter()
-    cancelled.settled = True
-    subscription.waiters.extend([cancelled, patient])
-    box.put(message("a"))
-    assert patient.settled
+    cancelled = subscription.join(waiter := Waiter())
+    patient = subscription.join(Waiter())
+    waiter.settled = True
+    box.put(message("a", 1))
+    box.leave(subscription, cancelled)
+    assert taken(patient)["number"] == 1
+    assert box.next(subscription) is None
+
+
+def test_who_waits_in_one_listener_is_served_first_come_first_served_whoever_runs_first():
+    box = Mailbox()
+    subscription = box.subscribe("a")
+    waits = [subscription.join(Waiter()) for _ in range(3)]
+    for number in range(4):
+        box.put(message("a", number))
+    assert [taken(wait)["number"] for wait in reversed(waits)] == [2, 1, 0]
+    assert box.next(subscription)["number"] == 3
+
+
+@pytest.mark.fault(97)
+def test_a_message_handed_back_wakes_who_waits_in_a_listener():
+    for type in ("a", None):
+        box = Mailbox()
+        claim = box.claim("a")
+        box.put(message("a", 1))
+        waiting = box.subscribe(type).join(waiter := Waiter())
+        box.withdraw(claim)
+        assert (waiter.settled, taken(waiting)["number"]) == (True, 1)
+        assert not box.kept.count
+
+
+@pytest.mark.fault(97)
+def test_messages_handed_back_one_after_another_stay_in_order():
+    box = Mailbox()
+    claims = [box.claim("a") for _ in range(3)]
+    for number in range(3):
+        box.put(message("a", number))
+    for claim in claims:
+        box.withdraw(claim)
+    assert [taken(box.claim(type))["number"] for type in ("a", None, "a")] == [0, 1, 2]
+
+
+@pytest.mark.fault(97)
+def test_waits_in_a_listener_that_are_given_up_leave_their_messages_in_order_and_once():
+    box = Mailbox()
+    subscription, other = box.subscribe("a"), box.subscribe("a")
+    waits = [subscription.join(Waiter()) for _ in range(2)]
+    for number in range(3):
+        box.put(message("a", number), 10)
+    for wait in waits:
+        box.leave(subscription, wait)
+        box.leave(subscription, wait)
+    assert box.queued_bytes == 60
+    for each in (subscription, other):
+        assert [box.next(each)["number"] for _ in range(3)] == [0, 1, 2]
+        assert box.next(each) is None
+
+
+def test_what_nobody_has_taken_when_a_listener_closes_goes_to_who_asks_next():
+    box = Mailbox()
+    subscription = box.subscribe("a")
+    wait = subscription.join(Waiter())
+    box.put(message("a", 1), 10)
+    box.unsubscribe(subscription)
+    assert (wait.state, box.queued_bytes, box.kept.bytes) == (WITHDRAWN, 0, 10)
+    box.leave(subscription, wait)
+    assert taken(box.claim("a"))["number"] == 1
+
+
+def test_what_a_closed_listener_did_not_read_comes_before_what_is_newer():
+    box = Mailbox()
+    old = box.subscribe("a")
+    box.put(message("a", 1))
+    box.put(message("a", 2))
+    new = box.subscribe("a")
+    box.put(message("a", 3))
+    box.unsubscribe(old)
+    assert [box.next(new)["number"] for _ in range(3)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("is_old_first", [True, False])
+def test_what_closed_listeners_did_not_read_is_kept_as_it_arrived(is_old_first):
+    box = Mailbox()
+    old = box.subscribe("a")
+    box.put(message("a", 1))
+    new = box.subscribe("a")
+    box.put(message("a", 2))
+    for subscription in (old, new) if is_old_first else (new, old):
+        box.unsubscribe(subscription)
+    assert [taken(box.claim("a"))["number"] for _ in "12"] == [1, 2]
+
+
+def test_listeners_that_end_together_hand_nothing_to_each_other():
+    box = Mailbox()
+    first = box.subscribe("a")
+    box.put(message("a", 1))
+    waiting = box.subscribe("a").join(Waiter())
+    box.withdraw_since(0)
+    assert (first.closed, waiting.state) == (True, WITHDRAWN)
+    assert taken(box.claim("a"))["number"] == 1
 
 
 class Conversations(RuleBasedStateMachine):
-    """Against a model: every message is somewhere exactly once, and each type's line is first in, first out."""
+    """Against a model: every message is somewhere, nobody gets it twice, and the oldest is always the next."""
 
     claims = Bundle("claims")
     subscriptions = Bundle("subscriptions")
-    types = st.sampled_from(["a", "b", None])
+    waits = Bundle("waits")  # in a subscription
+    types = st.sampled_from(["a", None, "b"])
 
     def __init__(self):
         super().__init__()
         self.box = Mailbox(max_messages=5, max_bytes=1000)
         self.number = 0
-        self.seen = deque()
+        self.seen = Counter()
+        self.holders = {}
         self.all_claims = []
         self.all_subscriptions = []
+        self.all_waits = []
+
+    def live(self):
+        return [subscription for subscription in self.all_subscriptions if not subscription.closed]
+
+    def waiting(self, subscription):
+        """Who waits in a subscription, and whose task was not cancelled: in the order in which they came."""
+        line = [claim for owner, claim in self.all_waits if owner is subscription]
+        return [claim for claim in line if claim.state == WAITING and not claim.waiter.settled]
+
+    def kept(self, type):
+        lines = self.box.kept._lines
+        return [entry[1]["number"] for kind in lines for entry in lines[kind] if type in (kind, None)]
 
     @rule(type=st.sampled_from(["a", "b", 7]), size=st.integers(1, 400))
     def receive(self, type, size):
         self.number += 1
+        first = [line[0] for sub in self.live() if sub.type in (type, None) and (line := self.waiting(sub))]
+        targets = sum(sub.type in (type, None) for sub in self.live())
+        claims = any(claim.state == WAITING and claim.type in (type, None) for claim in self.all_claims)
+        self.holders[self.number] = max(targets + claims, 1)
         self.box.put(message(type, self.number), size)
+        assert all(claim.entry[1]["number"] == self.number for claim in first)
 
     @rule(target=claims, type=types)
     def claim(self, type):
+        kept = self.kept(type)
         claim = self.box.claim(type)
         self.all_claims.append(claim)
+        assert (claim.state == DELIVERED) == bool(kept)
+        assert not kept or claim.entry[1]["number"] == min(kept)
         return claim
 
-    @rule(claim=claims)
+    @rule(claim=consumes(claims))
     def take(self, claim):
         if claim.state == DELIVERED:
-            self.seen.append(taken(claim)["number"])
+            self.seen[taken(claim)["number"]] += 1
+        self.box.withdraw(claim)
 
-    @rule(claim=claims)
+    @rule(claim=consumes(claims))
     def withdraw(self, claim):
         self.box.withdraw(claim)
 
@@ -309,39 +428,70 @@ class Conversations(RuleBasedStateMachine):
 
     @rule(subscription=subscriptions)
     def read(self, subscription):
-        if not subscription.closed and (received := self.box.next(subscription)) is not None:
-            self.seen.append(received["number"])
+        if subscription.closed:
+            return
+        available = self.kept(subscription.type) + [entry[1]["number"] for entry in subscription.queue]
+        received = self.box.next(subscription)
+        assert (received is None) == (not available)
+        if received is not None:
+            assert received["number"] == min(available)
+            self.seen[received["number"]] += 1
 
-    @rule(subscription=subscriptions)
+    @rule(subscription=consumes(subscriptions))
     def unsubscribe(self, subscription):
         self.box.unsubscribe(subscription)
 
+    @rule(target=waits, subscription=subscriptions)
+    def wait_in(self, subscription):
+        if subscription.closed or subscription.queue or self.kept(subscription.type):
+            return multiple()
+        wait = subscription, subscription.join(Waiter())
+        self.all_waits.append(wait)
+        return wait
+
+    @rule(wait=waits)
+    def cancel(self, wait):
+        wait[1].waiter.settled = True  # its task hears of it later
+
+    @rule(wait=consumes(waits), is_cancelled=st.booleans())
+    def wake(self, wait, is_cancelled):
+        subscription, claim = wait
+        claim.waiter.settled = True
+        if claim.state == DELIVERED and not is_cancelled:
+            self.seen[taken(claim)["number"]] += 1
+        else:
+            self.box.leave(subscription, claim)
+
     @invariant()
     def nothing_is_lost_and_nothing_invented(self):
-        held = {claim.message["number"] for claim in self.all_claims if claim.message is not None}
-        held |= {one["number"] for sub in self.all_subscriptions for one, _, _ in sub.queue}
-        held |= {one["number"] for line in self.box.kept._lines.values() for _, one, _ in line}
-        known = held | set(self.seen)
+        claims = self.all_claims + [claim for _, claim in self.all_waits]
+        entries = [claim.entry for claim in claims if claim.entry is not None]
+        entries += [entry for sub in self.all_subscriptions for entry in sub.queue]
+        held = Counter([entry[1]["number"] for entry in entries] + self.kept(None))
+        known = set(held) | set(self.seen)
         assert known <= set(range(1, self.number + 1))
         assert len(known) + self.box.kept.dropped >= self.number
+        assert all(held[number] + self.seen[number] <= self.holders[number] for number in known)
 
     @invariant()
     def the_counters_agree_with_what_is_there(self):
         kept = [entry for line in self.box.kept._lines.values() for entry in line]
         assert self.box.kept.count == len(kept)
-        assert self.box.kept.bytes == sum(size for _, _, size in kept)
-        live = [subscription for subscription in self.all_subscriptions if not subscription.closed]
-        assert self.box.queued_bytes == sum(size for sub in live for _, size, _ in sub.queue)
-        assert self.box.full == sum(subscription.full for subscription in live)
-        assert all(subscription.full == self.box._is_full(subscription) for subscription in live)
+        assert self.box.kept.bytes == sum(size for _, _, size, _ in kept)
+        assert self.box.queued_bytes == sum(size for sub in self.live() for _, _, size, _ in sub.queue)
+        assert self.box.full == sum(subscription.full for subscription in self.live())
+        assert all(subscription.full == self.box._is_full(subscription) for subscription in self.live())
 
     @invariant()
-    def nobody_waits_for_what_is_kept(self):
+    def nobody_waits_for_what_is_there(self):
         for claim in self.all_claims:
-            if claim.state == WAITING:
-                types = self.box.kept._lines
-                assert not types if claim.type is None else claim.type not in types
+            assert claim.state != WAITING or not self.kept(claim.type)
+        for subscription in self.all_subscriptions:
+            if self.waiting(subscription):
+                assert not subscription.closed
+                assert not self.kept(subscription.type)
+                assert not subscription.queue
 
 
-Conversations.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+Conversations.TestCase.settings = settings(max_examples=300, stateful_step_count=50, deadline=None)
 TestConversations = Conversations.TestCase

@@ -1,6 +1,7 @@
 """A program is a worker: one conversation or one request per input, and never a mix-up."""
 
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import anyio
 import pytest
 
 from worker_ipc import EncodeError, SpawnError, open_stream
+from worker_ipc.codecs import TextLines
 from worker_pool import Failure, PoolBroken, Success, WorkPool
 from worker_spawn import WorkerDied, function_worker, spawned_worker
 
@@ -248,3 +250,45 @@ async def test_a_command_line_in_one_string_is_told_from_a_program() -> None:
 def test_a_request_needs_a_channel() -> None:
     with pytest.raises(ValueError, match="open=open_child"):
         spawned_worker(TALKER, execute="double", open=open_stream)  # type: ignore[call-overload]
+
+
+async def test_a_transcript_that_cannot_be_written_is_told_before_anything_starts(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"talk\.log"):
+        async with talker(transcript=tmp_path / "missing" / "talk.log"):
+            raise AssertionError("not reached")
+
+
+async def test_a_transcript_shows_what_could_not_be_sent_and_the_conversation_goes_on(tmp_path: Path) -> None:
+    code = """
+import os
+from worker_ipc.blocking import open_parent
+fd = int(os.environ["NODE_CHANNEL_FD"])
+def note(value):
+    os.write(fd, b'{"type":"note","file":"\\\\ud800"}\\n')
+    return value
+with open_parent() as channel:
+    channel.serve({"note": note})
+"""
+    path = tmp_path / "talk.log"
+    async with spawned_worker([sys.executable, "-c", code], execute="note", transcript=path) as worker:
+        assert await worker.execute(7) == 7
+    assert r"< {'type': 'note', 'file': '\ud800'}" in path.read_text()
+
+
+async def test_a_codec_that_cannot_write_what_it_reads_has_a_transcript_too(tmp_path: Path) -> None:
+    class Shouting(TextLines):
+        def encode(self, message: str, /) -> bytes:
+            if message.islower():
+                raise TypeError("not loud enough")
+            return super().encode(message)
+
+    async def shout(stream, text):
+        await stream.send(text)
+        return await stream.receive()
+
+    path = tmp_path / "talk.log"
+    lower = ["sh", "-c", "while read -r line; do echo hey; done"]
+    options: dict[str, Any] = {"open": open_stream, "codec": Shouting(), "transcript": path}
+    async with spawned_worker(lower, execute=shout, **options) as worker:
+        assert await worker.execute("HEY") == "hey"
+    assert "< 'hey'" in path.read_text()

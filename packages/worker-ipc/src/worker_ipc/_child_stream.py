@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, cast, final, overload
 
 from anyio import move_on_after
 
+from ._claims import DELIVERED
 from ._errors import ChannelClosed
 from ._group import bare_task_group
 from ._inbox import Inbox, Receiver
@@ -97,7 +98,9 @@ class ChildStream(OwnsChild, Generic[MessageT]):
             if inbox.error is not None:
                 raise inbox.closed_error()
             inbox.check_thread()
-            await inbox.park()
+            claim = await inbox.park()
+            if claim.state == DELIVERED:
+                return cast("MessageT", claim.take())
         return cast("MessageT", inbox.pop())
 
     # --- without a task or a switch per message

@@ -5,16 +5,18 @@
                  |-> withdrawn
                  `-> failed (the channel ended)
 
-A task that waits has put a waiter there (see `_readiness`), which is settled when there is something to see.
+A task that waits has put a waiter there (see `_readiness`), which is settled when there is something to see. The
+message is given to the claim, not to the first task that looks: trio runs the tasks that were woken in any order.
 """
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import deque
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Protocol
+    from typing import Protocol, TypeAlias
 
     from ._rpc import Message
 
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
         def done(self) -> bool: ...
         def set_result(self, value: None, /) -> None: ...
+
+    Entry: TypeAlias = tuple[int, Message, int, "Copies | None"]
+    """A message on its way: when it arrived (no two at once), what it is, its size, who else has it."""
 
 
 WAITING, DELIVERED, TAKEN, WITHDRAWN, FAILED = range(5)
@@ -41,23 +46,28 @@ class Copies:
 class Claim:
     """One wait for one message."""
 
-    __slots__ = ("copies", "message", "order", "size", "state", "type", "waiter")
+    __slots__ = ("entry", "order", "state", "type", "waiter")
 
     def __init__(self, type: str | None, order: int) -> None:
         self.type: str | None = type
         self.order: int = order
         self.state: int = WAITING
-        self.message: Message | None = None
-        self.size: int = 0
-        self.copies: Copies | None = None
+        self.entry: Entry | None = None
         self.waiter: Waiter | None = None
+
+    def deliver(self, entry: Entry) -> None:
+        """Give it its message, and let its task look."""
+        self.entry = entry
+        self.state = DELIVERED
+        self.wake()
 
     def take(self) -> Message:
         """Take the message that was delivered. Only once."""
-        message, self.message, self.state = self.message, None, TAKEN
-        assert message is not None, "delivered, and not taken before"
-        if self.copies is not None:
-            self.copies.read = True
+        entry, self.entry, self.state = self.entry, None, TAKEN
+        assert entry is not None, "delivered, and not taken before"
+        _, message, _, copies = entry
+        if copies is not None:
+            copies.read = True
         return message
 
     def wake(self) -> None:
@@ -66,24 +76,80 @@ class Claim:
             self.waiter.set_result(None)
 
 
-class Subscription:
+class Line:
+    """Messages in the order in which they arrived, or else the claims that wait for the next: first come, first served.
+
+    There is never both: a message that comes while somebody waits is given, not queued. The owner queues, and takes
+    out: that is done once per message, and a call more would be felt.
+    """
+
+    __slots__ = ("bytes", "claims", "given", "queue")
+
+    def __init__(self) -> None:
+        self.queue: deque[Entry] = deque()
+        self.bytes: int = 0  # in the queue
+        self.claims: deque[Claim] = deque()
+        self.given: deque[Claim] = deque()  # who was given a message, and whose task may not have run yet
+
+    def give(self, entry: Entry) -> bool:
+        """Deliver a message to who has waited longest. False: nobody waits."""
+        while self.claims:
+            claim = self.claims.popleft()
+            waiter = claim.waiter
+            assert waiter is not None, "joined with one"
+            if not waiter.done():
+                claim.entry = entry
+                claim.state = DELIVERED
+                waiter.set_result(None)
+                while self.given and self.given[0].state != DELIVERED:
+                    self.given.popleft()
+                self.given.append(claim)
+                return True
+            claim.state = WITHDRAWN  # its task is cancelled, and about to say so
+        return False
+
+    def put_back(self, entry: Entry) -> None:
+        """Queue a message that was delivered and not taken: where it was."""
+        insort(self.queue, entry)
+        self.bytes += entry[2]
+
+    def join(self, waiter: Waiter) -> Claim:
+        """Wait for the next message."""
+        claim = Claim(None, 0)
+        claim.waiter = waiter
+        self.claims.append(claim)
+        return claim
+
+    def leave(self, claim: Claim) -> Entry | None:
+        """Wait no more. Returns the message that was delivered meanwhile, if any: it belongs to the next."""
+        if claim.state == WAITING:
+            self.claims.remove(claim)
+        claim.state = WITHDRAWN
+        entry, claim.entry = claim.entry, None
+        return entry
+
+    def recall(self) -> list[Entry]:
+        """Take back what was delivered and not taken yet: its tasks come too late."""
+        entries = [entry for claim in self.given if (entry := self.leave(claim)) is not None]
+        self.given.clear()
+        return entries
+
+    def dismiss(self, state: int) -> None:
+        """No more messages come: let everyone look who waits."""
+        while self.claims:
+            claim = self.claims.popleft()
+            claim.state = state
+            claim.wake()
+
+
+class Subscription(Line):
     """A queue of all messages of one type, from now on and from what is kept."""
 
-    __slots__ = ("bytes", "closed", "full", "order", "queue", "type", "waiters")
+    __slots__ = ("closed", "full", "order", "type")
 
     def __init__(self, type: str | None, order: int) -> None:
+        super().__init__()
         self.type: str | None = type
         self.order: int = order
-        self.queue: deque[tuple[Message, int, Copies | None]] = deque()  # message, size, who else has it
-        self.bytes: int = 0
         self.full: bool = False
         self.closed: bool = False
-        self.waiters: deque[Waiter] = deque()
-
-    def wake(self) -> None:
-        """Let the task that has waited longest look."""
-        while self.waiters:
-            waiter = self.waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                return

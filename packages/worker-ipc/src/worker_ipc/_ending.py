@@ -6,7 +6,7 @@ import copy
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ._errors import ChannelClosed, ProtocolError
+from ._errors import ChannelClosed
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
@@ -42,15 +42,13 @@ class Ending:
         self._has_unread = False  # the peer left bytes of ours unread
         self._waiting: list[Waiter] = []
 
-    def ended(self, error: Exception | None) -> None:
+    def ended(self, error: OSError | ChannelClosed | None) -> None:
         """No more messages come. The stream calls this."""
         if error is None or isinstance(error, OSError):
             self._has_unread = isinstance(error, ConnectionResetError)
             self.peer.left(self, self.stream.reader.pending)
-        elif isinstance(error, ProtocolError):
-            self.break_off(error)
         else:
-            self.break_off(ChannelClosed(f"what was received could not be handled: {error!r}"))
+            self.break_off(error)
 
     def break_off(self, error: ChannelClosed) -> None:
         """End it because of what the peer did."""

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, final
 
+from ._claims import FAILED, Line
 from ._ending import Ending
 from ._errors import ChannelClosed, Overrun
 from ._stream import MAX_QUEUED, MessageStream
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Sequence
 
     from anyio.abc import TaskGroup
 
+    from ._claims import Claim, Entry
     from ._owner import Child
-    from ._readiness import Loop, Waiter
+    from ._readiness import Loop
     from .codecs import Codec
 
 MessageT_contra = TypeVar("MessageT_contra", contravariant=True)
@@ -41,9 +43,9 @@ class Inbox(Ending):
         super().__init__(loop, group, child)
         self._limit = mailbox
         self._max_queued = max(MAX_QUEUED, max_message)
-        self.queue: deque[tuple[Any, int]] = deque()
-        self._bytes = 0
-        self._receivers: deque[Waiter] = deque()
+        self._line = Line()
+        self.queue: deque[Entry] = self._line.queue  # looked at for every message
+        self._arrived = 0
         self._receiver: Receiver[Any] | None = None
         descriptors = child.process.fd_in, child.process.fd_out
         self.stream: MessageStream[Any] = MessageStream(loop, descriptors, codec, self, max_message=max_message)
@@ -53,53 +55,47 @@ class Inbox(Ending):
         if self._receiver is not None:
             self._receiver.received(messages)
             return
-        for message in messages:
-            self.queue.append((message, size))
-            self._bytes += size
-            if self._receivers:
-                self._wake()
-        if self._bytes > self._max_queued and self.stream.writer.senders:
-            self.break_off(Overrun(f"{self._bytes} bytes were received while nobody reads, and a send waits"))
+        line, queue, first = self._line, self.queue, self._arrived
+        self._arrived += len(messages)
+        for number, message in enumerate(messages, first):
+            entry = (number, message, size, None)
+            if not (line.claims and line.give(entry)):
+                queue.append(entry)
+                line.bytes += size
+        if line.bytes > self._max_queued and self.stream.writer.senders:
+            self.break_off(Overrun(f"{line.bytes} bytes were received while nobody reads, and a send waits"))
         elif self.is_full and not self.stream.writer.senders:
             self.stream.reader.pause()
 
     @property
     def is_full(self) -> bool:
         """Tell whether reading should pause."""
-        return len(self.queue) >= self._limit or self._bytes > self._max_queued
+        return len(self.queue) >= self._limit or self._line.bytes > self._max_queued
 
     def pop(self) -> Any:
         """Take out the oldest message."""
-        message, size = self.queue.popleft()
-        self._bytes -= size
+        _, message, size, _ = self.queue.popleft()
+        self._line.bytes -= size
         if self.stream.reader.paused and len(self.queue) <= self._limit // 2:
             self.stream.reader.resume()  # at half: not one message at a time
         return message
 
-    async def park(self) -> None:
-        """Wait until there is something to see, first come, first served."""
+    async def park(self) -> Claim:
+        """Wait for the next message, first come, first served; the claim fails if no more come."""
         waiter = self.loop.waiter()
-        self._receivers.append(waiter)
+        claim = self._line.join(waiter)
         try:
             await waiter
         except BaseException:
-            if waiter in self._receivers:
-                self._receivers.remove(waiter)
-            elif self.queue:  # woken and cancelled at once: the message is still there, for the next one
-                self._wake()
+            entry = self._line.leave(claim)
+            if entry is not None and not self._line.give(entry):
+                self._line.put_back(entry)
             raise
-
-    def _wake(self) -> None:
-        while self._receivers:
-            waiter = self._receivers.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                return
+        return claim
 
     def fail_waits(self) -> None:
         """Let everyone look who waits for a message."""
-        while self._receivers:
-            self._wake()
+        self._line.dismiss(FAILED)
         if self._receiver is not None:
             self._receiver.closed(self.closed_error())
 
@@ -107,7 +103,7 @@ class Inbox(Ending):
         """See `ChildStream.attach`."""
         self._receiver = receiver
         if self.queue:
-            receiver.received([message for message, _ in self.queue])
+            receiver.received([message for _, message, _, _ in self.queue])
         self.discard()
         if self.error is not None:
             receiver.closed(self.closed_error())
@@ -115,5 +111,5 @@ class Inbox(Ending):
     def discard(self) -> None:
         """See `ChildStream.discard`."""
         self.queue.clear()
-        self._bytes = 0
+        self._line.bytes = 0
         self.somebody_waits()

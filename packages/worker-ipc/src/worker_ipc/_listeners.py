@@ -100,23 +100,25 @@ class Listener:
                 if core.ends_quietly:
                     raise StopAsyncIteration
                 raise core.closed_error()
-            await self._park()
+            claim = await self._park()
+            if claim.state == DELIVERED:
+                return claim.take()
+            if subscription.closed:  # what it had not read is somebody else's now
+                raise StopAsyncIteration
         return message
 
-    async def _park(self) -> None:
-        self._core.check_thread()
-        waiters = self._subscription.waiters
-        waiter = self._core.loop.waiter()
-        waiters.append(waiter)
-        self._core.somebody_waits()
+    async def _park(self) -> Claim:
+        core, subscription = self._core, self._subscription
+        core.check_thread()
+        waiter = core.loop.waiter()
+        claim = subscription.join(waiter)
+        core.somebody_waits()
         try:
             await waiter
         except BaseException:
-            if waiter in waiters:
-                waiters.remove(waiter)
-            elif self._subscription.queue:  # woken and cancelled at once: the message is still there
-                self._subscription.wake()
+            core.mailbox.leave(subscription, claim)
             raise
+        return claim
 
     def close(self) -> None:
         """Unregister; whoever iterates over it comes to the end. Idempotent."""

@@ -16,8 +16,9 @@ from ._shelf import Shelf
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
+    from ._claims import Entry
     from ._rpc import Message
 
 MAX_MESSAGES = 1000
@@ -35,7 +36,7 @@ class Mailbox:
         self.full: int = 0  # subscriptions that are full
         self.ended: bool = False
         self.on_room: Callable[[], None] = _nothing
-        self._order = 0
+        self._order = 0  # ticks for everybody who comes and every message that arrives
         self._claims: dict[str | None, deque[Claim]] = {}
         self._subscriptions: dict[str | None, list[Subscription]] = {}
 
@@ -46,34 +47,33 @@ class Mailbox:
         kind = message.get("type")
         if kind.__class__ is not str:  # a Node program may send objects without a type: only `None` matches them
             kind = None
+        self._order = order = self._order + 1
         if self._subscriptions:
-            return self._publish(kind, message, size)
+            return self._publish(kind, order, message, size)
         claim = self._oldest_claim(kind) if self._claims else None
         if claim is None:
-            return self.kept.put(kind, message, size)
-        self._deliver(claim, message, size, None)
+            return self.kept.put(kind, (order, message, size, None))
+        claim.deliver((order, message, size, None))
         return True
 
-    def _publish(self, kind: str | None, message: Message, size: int) -> bool:
+    def _publish(self, kind: str | None, order: int, message: Message, size: int) -> bool:
         targets = list(self._subscriptions.get(kind, ()))
         if kind is not None:
             targets += self._subscriptions.get(None, ())
         claim = self._oldest_claim(kind) if self._claims else None
         holders = len(targets) + (claim is not None)
+        entry = (order, message, size, Copies(holders) if holders > 1 else None)
         if not holders:
-            return self.kept.put(kind, message, size)
-        copies = Copies(holders) if holders > 1 else None
+            return self.kept.put(kind, entry)
         for target in targets:
-            target.queue.append((message, size, copies))
-            target.bytes += size
-            self.queued_bytes += size
-            if not target.full and self._is_full(target):
-                target.full = True
-                self.full += 1
-            if target.waiters:
-                target.wake()
+            if not (target.claims and target.give(entry)):
+                target.queue.append(entry)
+                target.bytes += size
+                self.queued_bytes += size
+                if not target.full and self._is_full(target):
+                    self._has_no_room(target)
         if claim is not None:
-            self._deliver(claim, message, size, copies)
+            claim.deliver(entry)
         return True
 
     def _is_full(self, subscription: Subscription) -> bool:
@@ -97,14 +97,6 @@ class Mailbox:
             del self._claims[claim.type]
         return claim
 
-    def _deliver(self, claim: Claim, message: Message, size: int, copies: Copies | None) -> None:
-        claim.message = message
-        claim.copies = copies
-        claim.size = size
-        claim.state = DELIVERED
-        if claim.waiter is not None:
-            claim.wake()
-
     # --- somebody asks for one
 
     def claim(self, type: str | None) -> Claim:
@@ -113,8 +105,7 @@ class Mailbox:
         claim = Claim(type, self._order)
         kept = self.kept.take(type) if self.kept.count else None
         if kept is not None:
-            claim.message = kept
-            claim.state = DELIVERED
+            claim.deliver(kept)
         elif self.ended:
             claim.state = FAILED
         else:
@@ -130,20 +121,21 @@ class Mailbox:
         if state == WAITING:
             self._remove(claim)
             claim.wake()
-        elif state == DELIVERED and claim.message is not None:
-            message, claim.message = claim.message, None
-            if _is_lost(claim.copies):
-                self._hand_on(message, claim.size)
+        elif state == DELIVERED and claim.entry is not None:
+            entry, claim.entry = claim.entry, None
+            if _is_lost(entry):
+                self._hand_on(entry, self.kept.put_back)
 
-    def _hand_on(self, message: Message, size: int) -> None:
-        kind = message.get("type")
-        if kind.__class__ is not str:
-            kind = None
+    def _hand_on(self, entry: Entry, keep: Callable[[str | None, Entry], object]) -> None:
+        """Give a message that nobody has any more to who waits for one, or else keep it for whoever asks next."""
+        order, message, size, _ = entry
+        entry = order, message, size, None
+        kind = _kind(message)
         heir = self._oldest_claim(kind)
         if heir is not None:
-            self._deliver(heir, message, size, None)
-        else:
-            self.kept.put_back(kind, message, size)
+            heir.deliver(entry)
+        elif not any(line.give(entry) for type in (kind, None) for line in self._subscriptions.get(type, ())):
+            keep(kind, entry)
 
     # --- somebody listens to all of them
 
@@ -158,12 +150,12 @@ class Mailbox:
     def next(self, subscription: Subscription) -> Message | None:
         """Return the next message for a subscription, or None. What is kept for its type is older than its queue."""
         if self.kept.count:
-            message = self.kept.take(subscription.type)
-            if message is not None:
-                return message
+            kept = self.kept.take(subscription.type)
+            if kept is not None:
+                return kept[1]
         if not subscription.queue:
             return None
-        message, size, copies = subscription.queue.popleft()
+        _, message, size, copies = subscription.queue.popleft()
         if copies is not None:
             copies.read = True
         subscription.bytes -= size
@@ -172,16 +164,38 @@ class Mailbox:
             self._has_room(subscription)
         return message
 
+    def _has_no_room(self, subscription: Subscription) -> None:
+        subscription.full = True
+        self.full += 1
+
     def _has_room(self, subscription: Subscription) -> None:
         subscription.full = False
         self.full -= 1
         if not self.full:
             self.on_room()
 
-    def unsubscribe(self, subscription: Subscription) -> None:
-        """End a subscription. What it had not read, and nobody else has, is handed to whoever asks next."""
-        if subscription.closed:
+    def leave(self, subscription: Subscription, claim: Claim) -> None:
+        """Give up a wait for its next message. What was delivered to it goes to the next in that line."""
+        entry = subscription.leave(claim)
+        if entry is None:
             return
+        if not subscription.give(entry):
+            subscription.put_back(entry)
+            self.queued_bytes += entry[2]
+            if not subscription.full and self._is_full(subscription):
+                self._has_no_room(subscription)
+
+    def unsubscribe(self, *subscriptions: Subscription) -> None:
+        """End subscriptions. What they had not read, and nobody else has, is handed to who waits or asks next."""
+        unread: list[Entry] = []
+        for subscription in subscriptions:  # all of them, before anything is handed on
+            if not subscription.closed:
+                unread += self._close(subscription)
+        for entry in sorted(unread):
+            if _is_lost(entry):
+                self._hand_on(entry, self.kept.put)
+
+    def _close(self, subscription: Subscription) -> Iterable[Entry]:
         subscription.closed = True
         line = self._subscriptions.get(subscription.type)
         if line is not None and subscription in line:
@@ -189,21 +203,19 @@ class Mailbox:
             if not line:
                 del self._subscriptions[subscription.type]
         self.queued_bytes -= subscription.bytes
-        unread, subscription.queue = subscription.queue, deque()
-        for message, size, copies in unread:
-            if _is_lost(copies):
-                self.put(message, size)
+        unread = [*subscription.recall(), *subscription.queue]
+        subscription.queue.clear()
         if subscription.full:
             self._has_room(subscription)
-        while subscription.waiters:
-            subscription.wake()
+        subscription.dismiss(WITHDRAWN)
+        return unread
 
     # --- the state of it all
 
     @property
     def waiting(self) -> bool:
         """Tell whether anybody waits right now."""
-        return bool(self._claims) or any(subscription.waiters for subscription in self._all_subscriptions())
+        return bool(self._claims) or any(subscription.claims for subscription in self._all_subscriptions())
 
     @property
     def occupied(self) -> bool:
@@ -219,8 +231,7 @@ class Mailbox:
         """Withdraw every claim and subscription that came after a mark."""
         for claim in [claim for line in self._claims.values() for claim in line if claim.order > mark]:
             self.withdraw(claim)
-        for subscription in [each for each in self._all_subscriptions() if each.order > mark]:
-            self.unsubscribe(subscription)
+        self.unsubscribe(*[each for each in self._all_subscriptions() if each.order > mark])
 
     def end(self) -> None:
         """No more messages come: fail every claim, wake every subscription. What is kept or queued stays readable."""
@@ -230,16 +241,21 @@ class Mailbox:
             claim.state = FAILED
             claim.wake()
         for subscription in self._all_subscriptions():
-            while subscription.waiters:
-                subscription.wake()
+            subscription.dismiss(FAILED)
 
     def _all_subscriptions(self) -> Iterator[Subscription]:
         for line in self._subscriptions.values():
             yield from line
 
 
-def _is_lost(copies: Copies | None) -> bool:
+def _kind(message: Message) -> str | None:
+    kind = message.get("type")
+    return kind if kind.__class__ is str else None
+
+
+def _is_lost(entry: Entry) -> bool:
     """Give one copy up; tell whether nobody has read the message or still may."""
+    copies = entry[3]
     if copies is None:
         return True
     copies.holders -= 1

@@ -6,7 +6,7 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ._errors import ProtocolError
+from ._errors import ChannelClosed, ProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,8 +32,12 @@ class Sink(Protocol):
     def received(self, messages: Sequence[Any], size: int, /) -> None:
         """Take messages of `size` bytes each, on average. Never raises."""
 
-    def ended(self, error: Exception | None, /) -> None:
-        """No more messages come: end of file (None), OSError, ProtocolError, or a bug. Called once."""
+    def ended(self, error: OSError | ChannelClosed | None, /) -> None:
+        """No more messages come. Called once.
+
+        The peer left: None (end of file) or OSError, of the descriptor and of nothing else. Or ChannelClosed: it broke
+        the rules (ProtocolError), or what it sent could not be handled.
+        """
 
 
 class Reader:
@@ -90,40 +94,59 @@ class Reader:
         self._finish(None)
 
     def _read(self) -> int:
-        """Read once. Returns the number of bytes; 0 when there is nothing now, or never again. Never raises.
+        """Read once. Returns the number of bytes; 0 when there is nothing now, or never again. Never raises."""
+        try:
+            count = os.readv(self._fd, self._buffers)
+        except BlockingIOError:
+            return 0
+        except OSError as error:  # ECONNRESET: the peer left without reading everything
+            self._finish(error)
+            return 0
+        if not count:
+            self._finish(None)
+            return 0
+        try:
+            pending = self._decoder.pending
+            messages = self._feed(self._view[:count])
+            if messages:
+                self._sink.received(messages, (pending + count) // len(messages) + OBJECT)
+        except Exception as error:
+            self._break(error)
+            return 0
+        return count
+
+    def _finish(self, error: OSError | None) -> None:
+        """The peer has left: what it had sent is whole now, or never."""
+        if self.done:
+            return
+        self.stop()
+        try:
+            messages = self._decoder.eof()
+            if messages:
+                self._sink.received(messages, self._decoder.pending + OBJECT)
+        except Exception as failure:
+            self._sink.ended(self._told(failure))
+        else:
+            self._sink.ended(error)
+
+    def _break(self, error: Exception) -> None:
+        """What was received breaks the rules, or what handles it does: no more is read."""
+        told = self._told(error)
+        if not self.done:
+            self.stop()
+            self._sink.ended(told)
+
+    def _told(self, error: Exception) -> ChannelClosed:
+        """Deliver what came before a violation; return how to tell of it.
 
         What is not foreseen (a codec of the user's that fails, a bug here) ends the channel: logged and swallowed, it
         would have lost messages, and left who waits for them waiting for ever.
         """
-        try:
-            count = os.readv(self._fd, self._buffers)
-            if count:
-                pending = self._decoder.pending
-                messages = self._feed(self._view[:count])
-                if messages:
-                    self._sink.received(messages, (pending + count) // len(messages) + OBJECT)
-            else:
-                self._finish(None)
-            return count
-        except BlockingIOError:
-            return 0
-        except ProtocolError as error:
+        if isinstance(error, ProtocolError):
             if error.received:
                 self._sink.received(error.received, CHUNK // len(error.received) + OBJECT)
-            self._finish(error)
-        except OSError as error:  # ECONNRESET: the peer left without reading everything
-            self._finish(error)
-        except Exception as error:
-            logger.exception("what was received could not be handled: the channel is ended")
-            self._finish(error)
-        return 0
-
-    def _finish(self, error: Exception | None) -> None:
-        if self.done:
-            return
-        self.stop()
-        if error is None or isinstance(error, OSError):
-            messages = self._decoder.eof()
-            if messages:
-                self._sink.received(messages, self._decoder.pending + OBJECT)
-        self._sink.ended(error)
+            return error
+        logger.error("what was received could not be handled: the channel is ended", exc_info=error)
+        closed = ChannelClosed(f"what was received could not be handled: {error!r}")
+        closed.__cause__ = error
+        return closed

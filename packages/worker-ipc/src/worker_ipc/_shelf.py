@@ -2,69 +2,63 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import deque
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ._rpc import Message
+    from ._claims import Entry
 
 
 class Shelf:
-    """Messages by type, the oldest first. When the bounds are reached, the newest is dropped and counted.
+    """Messages by type, as they arrived. When the bounds are reached, the newest is dropped and counted.
 
     One message alone is always kept, however large.
     """
 
-    __slots__ = ("_lines", "_max_bytes", "_max_messages", "_order", "bytes", "count", "dropped")
+    __slots__ = ("_lines", "_max_bytes", "_max_messages", "bytes", "count", "dropped")
 
     def __init__(self, max_messages: int, max_bytes: int) -> None:
         self._max_messages = max_messages
         self._max_bytes = max_bytes
-        self._order = 0
-        self._lines: dict[str | None, deque[tuple[int, Message, int]]] = {}  # by type: order, message, size
+        self._lines: dict[str | None, deque[Entry]] = {}  # by type
         self.count: int = 0
         self.bytes: int = 0
         self.dropped: int = 0
 
-    def put(self, type: str | None, message: Message, size: int) -> bool:
+    def put(self, type: str | None, entry: Entry) -> bool:
         """Keep a message. False: there was no room, and it is dropped."""
-        if self.count and (self.count >= self._max_messages or self.bytes + size > self._max_bytes):
+        if self.count and (self.count >= self._max_messages or self.bytes + entry[2] > self._max_bytes):
             self.dropped += 1
             return False
-        self._order += 1
-        self._line(type).append((self._order, message, size))
-        self._add(size)
+        self.put_back(type, entry)
         return True
 
-    def put_back(self, type: str | None, message: Message, size: int) -> None:
-        """Keep a message that was given out and not taken: it is the oldest of all, and always has room."""
-        first = min((line[0][0] for line in self._lines.values()), default=self._order)
-        self._line(type).appendleft((first - 1, message, size))
-        self._add(size)
-
-    def _line(self, type: str | None) -> deque[tuple[int, Message, int]]:
+    def put_back(self, type: str | None, entry: Entry) -> None:
+        """Keep a message that was given out and not taken: it always has room."""
         line = self._lines.get(type)
         if line is None:
             line = self._lines[type] = deque()
-        return line
-
-    def _add(self, size: int) -> None:
+        if line and entry < line[-1]:
+            insort(line, entry)
+        else:
+            line.append(entry)
         self.count += 1
-        self.bytes += size
+        self.bytes += entry[2]
 
-    def take(self, type: str | None) -> Message | None:
+    def take(self, type: str | None) -> Entry | None:
         """Return the oldest message of this type (None: of any), or None."""
         if type is None and self._lines:
-            type = min(self._lines, key=lambda type: self._lines[type][0][0])
+            type = min(self._lines, key=lambda type: self._lines[type][0])
         line = self._lines.get(type)
         if line is None:
             return None
-        _, message, size = line.popleft()
+        entry = line.popleft()
         if not line:
             del self._lines[type]
         self.count -= 1
-        self.bytes -= size
-        return message
+        self.bytes -= entry[2]
+        return entry
 
     def clear(self) -> None:
         """Forget everything."""

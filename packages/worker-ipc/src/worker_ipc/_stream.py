@@ -69,7 +69,7 @@ class MessageStream(Generic[MessageT]):
         finally:
             writer.uncork(len(messages) > 1)
 
-    def ended(self, error: Exception | None) -> None:
+    def ended(self, error: OSError | ChannelClosed | None) -> None:
         """No more messages come."""
         self._sink.ended(error)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, nullcontext
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, overload
 
 from worker_ipc import ParentChannel, SpawnError, open_child, open_stream
@@ -56,7 +56,8 @@ class spawned_worker(NotEntered, Generic[InputT, ResultT]):  # noqa: N801 - it r
         open: how to start it: `open_child` (events and requests), or `open_stream` for programs that speak stdio.
             The hooks and `execute` get what it yields.
         keep_after: exceptions that `execute` may raise without costing the worker, beside `RemoteError`.
-        transcript: a file to which both directions of the conversation are written, with times.
+        transcript: a file to which both directions of the conversation are written, with times. It is opened on
+            entering, which raises OSError if that fails.
         options: are handed to `open` (`cwd`, `env`, `codec`, `mailbox`, ...).
 
     Entering starts the child and awaits `init`; its limit is the pool's `init_timeout`, or a scope of yours. Leaving
@@ -111,8 +112,10 @@ class spawned_worker(NotEntered, Generic[InputT, ResultT]):  # noqa: N801 - it r
         if isinstance(execute, str) and open is open_stream:
             raise ValueError(f"execute={execute!r} is a request, and those need a channel: open=open_child")
         self._is_one_name = isinstance(command, str)
+        self._transcript: AbstractContextManager[object] = nullcontext()
         if transcript is not None:
-            options["codec"] = transcribed(open is open_child, options.get("codec"), transcript)
+            codec = transcribed(open is open_child, options.get("codec"), transcript)
+            options["codec"] = self._transcript = codec
         inspect.signature(open).bind(self._argv, **options)  # a typo in an option is an error here and now
         self._open = open
         self._options = options
@@ -122,6 +125,7 @@ class spawned_worker(NotEntered, Generic[InputT, ResultT]):  # noqa: N801 - it r
 
     async def __aenter__(self) -> SpawnedWorker[InputT, ResultT]:
         async with AsyncExitStack() as stack:
+            stack.enter_context(self._transcript)
             try:
                 channel = await stack.enter_async_context(self._open(self._argv, **self._options))
             except SpawnError as error:

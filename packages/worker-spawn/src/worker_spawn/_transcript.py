@@ -17,6 +17,8 @@ from worker_ipc.codecs import Buffer, Codec, Decoder, JsonLines, TextLines
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
+    from io import FileIO
+    from typing import Self
 
 MessageT = TypeVar("MessageT")
 
@@ -24,35 +26,55 @@ _SHOWN = 4096  # bytes of one entry: a transcript is for reading, not for replay
 
 
 class Transcript(Generic[MessageT]):
-    """A codec that also writes down what passes. The file is appended to, so workers may share it."""
+    """A codec that also writes down what passes, while it is entered. The file is appended to: workers may share it."""
 
     def __init__(self, codec: Codec[MessageT], path: str | os.PathLike[str]) -> None:
         self._codec = codec
         self._path = path
         self._began = time.perf_counter()
+        self._file: FileIO | None = None
+
+    def __enter__(self) -> Self:
+        """Open the file. Raises OSError, before there is a child whose conversation it would end."""
+        self._file = open(self._path, "ab", buffering=0)  # each entry is one write, and so stays in one piece
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def encode(self, message: MessageT, /) -> bytes | Sequence[Buffer]:
         """Encode, and note what is sent."""
-        return self.note_message(">", message)
+        data = self._codec.encode(message)
+        self.note(">", _joined(data))
+        return data
 
     def decoder(self, max_message: int, /) -> Decoder[MessageT]:
         """Make a decoder that notes what is received."""
         return _Received(self._codec.decoder(max_message), self)
 
-    def note_message(self, arrow: str, message: MessageT) -> bytes | Sequence[Buffer]:
-        """Write down one message in its encoded form, which is returned."""
-        data = self._codec.encode(message)
-        self.note(arrow, data if isinstance(data, bytes) else b"".join(data))
-        return data
+    def note_received(self, message: MessageT) -> None:
+        """Write down one message as the codec would write it, or else as Python shows it.
+
+        What was received need not be what can be sent: half of a surrogate pair is not, and a codec of the user's may
+        be of two halves. A transcript must not end a conversation that goes well without it.
+        """
+        try:
+            data = _joined(self._codec.encode(message))
+        except Exception:
+            data = repr(message).encode("utf-8", "backslashreplace")
+        self.note("<", data)
 
     def note(self, arrow: str, data: bytes) -> None:
         """Write down raw bytes, cut to a readable length."""
+        if self._file is None:  # after the end: what is encoded now is not sent any more
+            return
         text = data[:_SHOWN].decode("utf-8", "backslashreplace").rstrip("\n")
         if len(data) > _SHOWN:
             text += f"… ({len(data)} bytes)"
         clock = time.perf_counter() - self._began
-        with open(self._path, "a", encoding="utf-8") as file:
-            file.writelines(f"{clock:.6f} {arrow} {line}\n" for line in text.split("\n"))
+        self._file.write("".join(f"{clock:.6f} {arrow} {line}\n" for line in text.split("\n")).encode())
 
 
 class _Received(Generic[MessageT]):
@@ -78,8 +100,12 @@ class _Received(Generic[MessageT]):
 
     def _noted(self, messages: Sequence[MessageT]) -> Sequence[MessageT]:
         for message in messages:
-            self._transcript.note_message("<", message)
+            self._transcript.note_received(message)
         return messages
+
+
+def _joined(data: bytes | Sequence[Buffer]) -> bytes:
+    return data if isinstance(data, bytes) else b"".join(data)
 
 
 def transcribed(is_channel: bool, codec: Codec[Any] | None, path: str | os.PathLike[str]) -> Transcript[Any]:

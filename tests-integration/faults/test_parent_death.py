@@ -192,7 +192,7 @@ def test_a_loop_that_was_blocked_finds_the_reply_and_calls_nobody_dead(loop: str
             async with anyio.create_task_group() as group:
                 group.start_soon(ask)
                 while not channel.statistics().pending_requests or channel.statistics().unsent_bytes:
-                    await anyio.sleep(0.01)
+                    await anyio.sleep(0)  # and not longer: the reply is to come while the loop is blocked
                 time.sleep(2)
     """
     with doomed_parent(scenario(IDLE, blocked.strip()), loop) as parent:

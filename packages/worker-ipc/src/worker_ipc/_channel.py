@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
-from anyio import fail_after
-
 from . import _rpc
 from ._conversation import Conversation
 from ._events import event
 from ._listeners import Listener, Wait, run_handler
-from ._requests import PendingRequest, cancel
+from ._requests import PendingRequest, cancel, request_in_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -163,8 +161,7 @@ class Channel:
         core = self._core
         if timeout is not None:
             core.check_thread()
-            with fail_after(timeout):
-                return await self.request(method, params)
+            return await request_in_time(core, method, params, timeout)
         if get_ident() != core.thread:
             raise core.elsewhere()
         writer = core.stream.writer

@@ -9,14 +9,18 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, final
 
+from anyio import CancelScope, Event, move_on_after
+from anyio.lowlevel import checkpoint
+
 from . import _rpc
+from ._errors import ChannelClosed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ._core import Core
-    from ._errors import ChannelClosed, RemoteError
-    from ._rpc import Reply
+    from ._errors import RemoteError
+    from ._rpc import Params, Reply
 
 logger = logging.getLogger("worker_ipc")
 
@@ -58,3 +62,40 @@ def cancel(core: Core, id: int) -> None:
     """Forget a request and tell the peer, if it was not settled yet."""
     if core.calls.abandon(id):
         core.stream.post(_rpc.notification(_rpc.CANCEL, {"id": id}))
+
+
+async def request_in_time(core: Core, method: str, params: Params, timeout: float) -> Any:
+    """See `Channel.request`. A reply that came while the event loop was blocked counts, however late it is noticed.
+
+    Trio ends what is overdue before the task that reads has its turn; so that one is let go first.
+    """
+    answers: list[tuple[Any, RemoteError | ChannelClosed | None]] = []
+    answered = Event()
+
+    def settle(result: Any, error: RemoteError | ChannelClosed | None) -> None:
+        answers.append((result, error))
+        answered.set()
+
+    pending = PendingRequest(core, settle)
+    writer = core.stream.writer
+    try:
+        with move_on_after(timeout):
+            if (writer.watching or writer.senders) and writer.busy:
+                await core.stream.turn()
+            try:
+                pending.id = core.call(pending, method, params)
+            finally:
+                if writer.senders:
+                    writer.pass_on()
+            await answered.wait()
+        if pending.id and not answers:
+            with CancelScope(shield=True):
+                await checkpoint()
+    finally:
+        pending.cancel()  # does nothing if it was settled
+    if not answers:
+        raise TimeoutError
+    ((result, error),) = answers
+    if error is not None:
+        raise core.closed_error() if isinstance(error, ChannelClosed) else error
+    return result

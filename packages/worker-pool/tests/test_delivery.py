@@ -342,3 +342,79 @@ async def test_a_source_that_answers_with_nothing_at_once_leaves_others_their_tu
         with anyio.move_on_after(0.02) as scope:
             await pool.process(Empty([]))
     assert scope.cancelled_caught
+
+
+async def test_a_lease_of_a_stranger_that_is_said_to_be_lost_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    class Confused(MemoryAcks):
+        async def renew(self, held: Sequence[Any]) -> Any:
+            renewed.set()
+            return [SimpleNamespace(id="nobody's")]
+
+    renewed, source = anyio.Event(), Confused(["a"], lease=0.03)
+    source.close()
+    async with WorkPool(FakeWorkers([Hang(renewed)]), max_size=1) as pool:
+        with anyio.fail_after(5):
+            await pool.process(source)
+    assert 'not held here: namespace(id="nobody\'s")' in caplog.text
+
+
+async def test_a_verb_that_returns_nothing_has_not_said_that_the_delivery_is_still_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nack = MemoryDelivery.nack
+
+    async def silent(self: MemoryDelivery, delay: float = 0) -> None:
+        await nack(self, delay)
+
+    monkeypatch.setattr(MemoryDelivery, "nack", silent)
+    source = MemoryAcks(["a"])
+    source.close()
+    with anyio.fail_after(5):
+        async with WorkPool(FakeWorkers([ValueError(), "fine"]), max_size=1, destroy_timeout=1, grace=1) as pool:
+            summary = await pool.process(source)
+    assert (summary.succeeded, summary.retried, summary.lost) == (1, 0, 1)
+
+
+async def test_one_whose_ack_is_too_late_counts_twice_and_one_whose_nack_is_counts_as_lost_alone() -> None:
+    source = MemoryAcks("ab")
+    go = anyio.Event()
+
+    async def execute(x: str) -> None:
+        await go.wait()
+        if x == "b":
+            raise ValueError
+
+    async with WorkPool(lambda: execute, max_size=2) as pool, pool.stream(source) as outcomes:
+        await anyio.wait_all_tasks_blocked()
+        source.held.clear()
+        source.close()
+        go.set()
+        assert [outcome.input async for outcome in outcomes] == ["a"]
+        summary = outcomes.summary
+    assert (summary.succeeded, summary.failed, summary.unfinished, summary.retried, summary.lost) == (1, 0, 0, 0, 2)
+
+
+@pytest.mark.parametrize("verb", ["nack", "renew"])
+async def test_a_foreign_cancellation_of_other_verbs_is_an_error_like_others(
+    verb: str, anyio_backend_name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def leak(*_: Any) -> Any:
+        seen.set()
+        if anyio_backend_name == "trio":
+            raise ConnectionError  # there nobody can raise a foreign one
+        task = asyncio.ensure_future(asyncio.sleep(60))
+        task.cancel()
+        await task
+
+    seen, source = anyio.Event(), MemoryAcks(["a"], lease=0.03)
+    source.close()
+    with anyio.fail_after(5), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MemoryDelivery if verb == "nack" else MemoryAcks, verb, leak)
+        workers = FakeWorkers([ValueError() if verb == "nack" else Hang(seen)])
+        async with WorkPool(workers, max_size=1) as pool, anyio.create_task_group() as group:
+            group.start_soon(pool.process, source)
+            await seen.wait()
+            await anyio.wait_all_tasks_blocked()
+            pool.close(0)
+    assert "could not be" in caplog.text
+    assert pool.statistics().lost == (verb == "nack")

@@ -133,3 +133,32 @@ async def test_a_listener_that_came_twice_leaves_once_each_time() -> None:
         first()
         await pool.execute(1)
     assert len([event for event in events if isinstance(event, TaskFinished)]) == 1
+
+
+async def test_a_listener_that_came_twice_keeps_the_place_of_the_one_that_stays() -> None:
+    heard: list[str] = []
+
+    def both(_: Event) -> None:
+        heard.append("both")
+
+    async with WorkPool(FakeWorkers(), max_size=1) as pool:
+        await pool.execute("a worker is there")
+        pool.listen(both)
+        pool.listen(lambda _: heard.append("between"))
+        second = pool.listen(both)
+        second()
+        await pool.execute("b")
+    assert heard[:2] == ["both", "between"]
+
+
+async def test_a_run_that_nobody_wants_any_more_has_begun_and_has_no_outcome_to_tell() -> None:
+    events: list[Event] = []
+    async with WorkPool(FakeWorkers([Hang]), max_size=1) as pool:
+        pool.listen(events.append)
+        async with anyio.create_task_group() as group:
+            group.start_soon(pool.execute, "a")
+            await anyio.wait_all_tasks_blocked()
+            group.cancel_scope.cancel()
+        assert pool.statistics().unfinished == 1
+    assert sum(isinstance(event, TaskStarted) for event in events) == 1
+    assert not any(isinstance(event, TaskFinished) for event in events)

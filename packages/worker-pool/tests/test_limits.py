@@ -247,3 +247,17 @@ async def test_the_delay_grows_is_bounded_and_jittered() -> None:
     for of_no_type in ({"attempts": "3"}, {"on": "ValueError"}, {"on": (KeyError, "x")}, {"on": int}, {"on": ()}):
         with pytest.raises(TypeError, match="must"):
             Retry(**of_no_type)  # type: ignore[arg-type]
+
+
+async def test_a_predicate_that_turns_out_to_be_async_has_not_said_that_an_input_is_to_run_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def check(_: Exception) -> bool:
+        return True
+
+    retry: Any = Retry(attempts=3, backoff=0, on=lambda error: check(error))  # type: ignore[arg-type,return-value]
+    async with WorkPool(FakeWorkers([OSError("first"), 2]), max_size=1, retry=retry) as pool:
+        with pytest.raises(OSError, match="first"):
+            await pool.execute("a")
+        assert pool.statistics().retried == 0
+    assert "on must not be async" in caplog.text

@@ -9,7 +9,7 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from worker_pool import Failure, PoolClosed, WorkFailed, WorkPool
+from worker_pool import Failure, PoolClosed, TaskAborted, WorkFailed, WorkPool
 from worker_pool.testing import FakeWorkers, Hang
 
 if TYPE_CHECKING:
@@ -437,3 +437,32 @@ async def test_a_handler_of_failures_must_not_be_async_and_errors_are_kept_one_a
             await pool.process([1], on_failure=handle)
         with pytest.raises(ValueError, match="max_errors must be at least 1, got 0"):
             await pool.process([1], max_errors=0)
+
+
+@pytest.mark.parametrize("most", [1.5, None, "3"])
+async def test_a_number_of_errors_that_is_none_is_refused_by_its_name(most: Any) -> None:
+    async with WorkPool(FakeWorkers()) as pool:
+        with pytest.raises(TypeError, match="max_errors must be a whole number"):
+            await pool.process([1], max_errors=most)
+
+
+async def test_a_handler_of_failures_that_turns_out_to_be_async_has_not_said_stop() -> None:
+    async def note(_: object) -> None: ...
+
+    async with WorkPool(FakeWorkers([ValueError()]), max_size=1) as pool:
+        with pytest.raises(TypeError, match="on_failure must not be async: it returned <coroutine"):
+            await pool.process("ab", on_failure=lambda failure: note(failure))
+
+
+async def test_an_execute_that_leaves_with_what_cannot_be_shown_has_failed() -> None:
+    class Shy(SystemExit):
+        def __repr__(self) -> str:
+            raise RuntimeError("no repr")
+
+    async def execute(_: int) -> None:
+        raise Shy
+
+    with anyio.fail_after(5):
+        async with WorkPool(lambda: execute, destroy_timeout=1, grace=1) as pool:
+            with pytest.raises(TaskAborted, match="execute left with <Shy, whose repr raised RuntimeError>"):
+                await pool.execute(1)

@@ -38,23 +38,36 @@ def test_it_imports_anyio_and_no_event_loop() -> None:
     assert done.stdout == "ok\n"
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        worker_pool.PoolClosed(),
-        worker_pool.PoolBroken(3, OSError("gone")),
-        worker_pool.PoolDeadlock(3),
-        worker_pool.StartTimeout(1.5),
-        worker_pool.TaskTimeout(2),
-        worker_pool.TaskAborted(SystemExit(3)),
-        worker_pool.WorkerLost("w"),
-        worker_pool.WorkFailed(worker_pool.Summary(failed=2, failures=(worker_pool.Failure(1, ValueError("no")),))),
-    ],
-    ids=lambda error: type(error).__name__,
-)
+FAILED = worker_pool.Summary(failed=2, failures=(worker_pool.Failure(1, ValueError("no")),))
+ERRORS: list[Exception] = [
+    worker_pool.PoolClosed(),
+    worker_pool.PoolBroken(3, OSError("gone")),
+    worker_pool.PoolDeadlock(3),
+    worker_pool.StartTimeout(1.5),
+    worker_pool.TaskTimeout(2),
+    worker_pool.TaskAborted(SystemExit(3)),
+    worker_pool.WorkerLost("w"),
+    worker_pool.WorkFailed(FAILED),
+]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_errors_can_be_copied_and_pickled(error: Exception) -> None:
     for again in (copy.copy(error), pickle.loads(pickle.dumps(error))):
         assert type(again) is type(error)
         assert str(again) == str(error)
         assert vars(again).keys() == vars(error).keys()
         assert repr(again.__cause__) == repr(error.__cause__)
+
+
+def test_an_error_takes_its_notes_along() -> None:
+    for error in (worker_pool.TaskTimeout(2), worker_pool.WorkFailed(FAILED)):
+        error.add_note("seen on the way")
+        for again in (copy.copy(error), copy.deepcopy(error), pickle.loads(pickle.dumps(error))):
+            assert again.__notes__ == ["seen on the way"]
+
+
+def test_the_errors_of_which_that_is_said_are_all_there_are() -> None:
+    public = [getattr(worker_pool, name) for name in worker_pool.__all__]
+    raised = {one for one in public if isinstance(one, type) and issubclass(one, BaseException)}
+    assert {type(error) for error in ERRORS} == raised - {worker_pool.PoolError}

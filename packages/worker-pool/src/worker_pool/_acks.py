@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 
+from ._errors import shown
 from ._events import log
 from ._feeds import Feed
 from ._foreign import is_foreign
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from ._worker import WorkerInfo
 
 PATIENCE = 0.6  # seconds a `receive` may still take at the end before it is cancelled; a broker blocks for 0.5
-MAX_REASON = 2000  # characters of the reason for which a delivery is rejected
 RENEWALS = 3  # per lease: one may fail, and the next still comes in time
 
 
@@ -70,7 +70,7 @@ class AckFeed(Feed):
         retry = self.engine.options.retry
         delivery = _delivery(job)
         if delivery.last or (retry is not None and not retry.matches(error)):
-            self._settle(job, lambda: delivery.reject(_reason(error)), lambda _: self._failed(job, failure))
+            self._settle(job, lambda: delivery.reject(shown(error)), lambda _: self._failed(job, failure))
             return
 
         def settled(is_ours: bool) -> None:
@@ -110,7 +110,7 @@ class AckFeed(Feed):
         is_ours = False
         with anyio.CancelScope(shield=True, deadline=anyio.current_time() + self.engine.options.destroy_timeout):
             try:
-                is_ours = await verb()
+                is_ours = bool(await verb())  # None is no yes
             except BaseException as error:  # a broker that is away: the lease will run out, and the delivery come again
                 if not isinstance(error, Exception) and not is_foreign(error):
                     raise
@@ -165,16 +165,9 @@ def _job_of(delivery: Any, held: Sequence[DeliveryJob]) -> DeliveryJob | None:
             return job
         if by_id is None and job.delivery.id == delivery.id:
             by_id = job
+    if by_id is None:
+        log.warning("a lease was said to be lost that is not held here: %s", shown(delivery))
     return by_id
-
-
-def _reason(error: Exception) -> str:
-    """Tell why, in no more than a few lines, also of an error that can't say it itself."""
-    try:
-        text = repr(error)
-    except Exception:
-        text = f"{type(error).__name__}, whose repr raised"
-    return text if len(text) <= MAX_REASON else text[:MAX_REASON] + "..."
 
 
 def _delivery(job: Job) -> Any:

@@ -15,6 +15,7 @@ What a worker raises stays the worker's own: it is found in `Failure.error`, and
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from ._outcome import Failure, Summary
 
 E_co = TypeVar("E_co", bound=Exception, covariant=True)
+
+SHOWN = 2000  # characters of what is the user's, in a sentence or a dead letter: enough to know it by, and no flood
 
 
 class PoolError(Exception):
@@ -84,7 +87,7 @@ class TaskAborted(PoolError):
     """
 
     def __init__(self, cause: BaseException) -> None:
-        super().__init__(f"execute left with {cause!r}")
+        super().__init__(f"execute left with {shown(cause)}")
         self.__cause__: BaseException | None = cause
 
 
@@ -92,7 +95,7 @@ class WorkerLost(PoolError):
     """A worker ended, and had not settled this input: whether it ran is unknown, so it is not run again."""
 
     def __init__(self, worker: object) -> None:
-        super().__init__(f"worker {worker!r} ended without settling this input")
+        super().__init__(f"worker {shown(worker)} ended without settling this input")
         self.worker = worker
 
 
@@ -121,7 +124,7 @@ class WorkFailed(ExceptionGroup[E_co]):
         super().__init__(*self.args)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.summary,)
+        return type(self), (self.summary,), vars(self)  # with the notes that were added
 
     @property
     def failures(self) -> tuple[Failure[object], ...]:
@@ -141,6 +144,24 @@ def _rebuilt(
     error.args, error.__cause__ = args, cause
     error.__dict__.update(state)
     return error
+
+
+def shown(thing: object) -> str:
+    """Return the repr of what is the user's, at most `SHOWN` characters of it, also if it has none."""
+    try:
+        text = repr(thing)
+    except Exception as error:
+        text = f"<{type(thing).__name__}, whose repr raised {type(error).__name__}>"
+    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
+
+
+def said_yes(name: str, answer: object) -> bool:
+    """Return whether `answer`, of a function `name` of the user's, is a yes. An async one has not answered at all."""
+    if inspect.isawaitable(answer):
+        if inspect.iscoroutine(answer):
+            answer.close()  # or Python would warn, later and elsewhere, that nobody awaited it
+        raise TypeError(f"{name} must not be async: it returned {shown(answer)}")
+    return bool(answer)
 
 
 def _told(error: BaseException | None) -> str:

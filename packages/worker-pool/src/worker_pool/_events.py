@@ -8,12 +8,16 @@
 
 Listeners are called synchronously, where it happens, in the order in which they came. One that raises is logged and
 stays. Times are seconds on the clock of `time.perf_counter()`. Without listeners no event is made.
+
+Not every `TaskStarted` is followed by a `TaskFinished`: that tells an outcome, and a run that was cut because nobody
+wants it any more (its call was cancelled, the grace of a shutdown was over, its lease was lost) has none.
 """
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
@@ -55,7 +59,11 @@ class WorkerStopped:
 
 @dataclass(frozen=True, slots=True)
 class TaskStarted:
-    """An input was given to a worker. `attempt` is 1 for its first run; `waited`: seconds it waited for that."""
+    """An input was given to a worker. `attempt` is 1 for its first run; `waited`: seconds it waited for that.
+
+    No `TaskFinished` follows if the run is cut because nobody wants it any more, or if the worker says that it has
+    not begun: then the input is given to another, which is told anew.
+    """
 
     input: Any
     worker: WorkerInfo
@@ -67,7 +75,8 @@ class TaskStarted:
 class TaskFinished:
     """A run of an input has ended, with an outcome. `again`: it failed and will be run again: that was not the last.
 
-    A run that is cut because nobody wants it any more (a cancelled call, a shutdown) has none, and no such event.
+    A run that is cut because nobody wants it any more (a cancelled call, a shutdown, a lost lease) has none, and
+    no such event.
     """
 
     outcome: Outcome[Any, Any]
@@ -88,15 +97,13 @@ class Events:
         return bool(self.listeners)
 
     def listen(self, listener: Callable[[Event], object]) -> Callable[[], None]:
-        """Add a listener; return a function that removes it."""
-        self.listeners.append(listener)
-        is_there = True
+        """Add a listener; return a function that removes it, and not another registration of the same function."""
+        own = partial(listener)  # equal to itself alone
+        self.listeners.append(own)
 
         def remove() -> None:
-            nonlocal is_there
-            if is_there:
-                is_there = False
-                self.listeners.remove(listener)
+            if own in self.listeners:
+                self.listeners.remove(own)
 
         return remove
 

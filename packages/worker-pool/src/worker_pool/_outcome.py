@@ -86,8 +86,9 @@ Settled: TypeAlias = Success[In_co, Out_co] | Failure[In_co] | NotStarted[In_co]
 class Summary:
     """What a call of `process` did.
 
-    The first three add up to the inputs that it took from its source. From an acknowledging source those also count
-    that were lost, and those that failed and that it will give out again (`retried`).
+    The first three add up to the inputs that it took from its source. Of those from an acknowledging source some are
+    in none of them: those that failed and that it will give out again (`retried`), and those that were lost before they
+    had a result.
     """
 
     succeeded: int = 0
@@ -101,6 +102,9 @@ class Summary:
     retried: int = 0
     """Runs that failed and were followed by another."""
     lost: int = 0
-    """Deliveries whose lease ran out: somebody else has them now. One that had a result counts there as well."""
+    """Deliveries that somebody else may have now: `renew` named them, or `ack` or `nack` said False or failed.
+
+    One that had its result by then counts beside `succeeded`.
+    """
     failures: tuple[Failure[object], ...] = field(default=(), repr=False)
     """The first failures, as many as `max_errors` of the call."""

@@ -10,7 +10,7 @@ import anyio
 
 from ._delivery import AckSource
 from ._engine import Engine
-from ._errors import PoolClosed, WorkFailed
+from ._errors import PoolClosed, WorkFailed, said_yes
 from ._nesting import is_inside, is_part, nested
 from ._options import Options, PoolOptions
 from ._outcome import Failure, Success, Summary
@@ -128,7 +128,7 @@ class WorkPool(Generic[In, Out]):
         * `on_failure="collect"`: after all inputs;
         * `"stop"`: takes nothing more after the first failure; what runs then is finished first;
         * a function is called with each `Failure` as it happens and takes it over: nothing is raised for it. It
-          returns True to stop.
+          returns True to stop, and must not be async.
 
         What the source itself raises comes bare, once, after the inputs before it have ended. A shutdown makes it
         return early; see `Summary.unfinished`. Cancelled, it cancels its inputs and waits until they have let go.
@@ -144,7 +144,7 @@ class WorkPool(Generic[In, Out]):
             stop = on_failure == "stop"
             if callable(on_failure):
                 try:
-                    stop = bool(on_failure(failure))
+                    stop = said_yes("on_failure", on_failure(failure))
                 except BaseException as error:
                     feed.drop_unstarted(error)
                     return
@@ -238,10 +238,12 @@ class WorkPool(Generic[In, Out]):
         return self._engine.events.listen(listener)
 
 
-def _check_handling(on_failure: object, max_errors: int) -> None:
+def _check_handling(on_failure: object, max_errors: object) -> None:
     if not callable(on_failure) and on_failure not in ("collect", "stop"):
         raise ValueError(f"on_failure must be 'collect', 'stop' or a function, got {on_failure!r}")
     if iscoroutinefunction(on_failure):
         raise TypeError(f"on_failure must not be async: nothing awaits it, got {on_failure!r}")
+    if not isinstance(max_errors, int):
+        raise TypeError(f"max_errors must be a whole number, got {max_errors!r}")
     if max_errors < 1:
         raise ValueError(f"max_errors must be at least 1, got {max_errors!r}")

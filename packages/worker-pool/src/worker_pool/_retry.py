@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from inspect import iscoroutinefunction
 from typing import Any, TypeAlias, cast, final
 
+from ._errors import said_yes
 from ._events import log
 
 RetryOn: TypeAlias = type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool]
@@ -51,12 +52,12 @@ class Retry:
             raise ValueError(f"jitter must be between 0 and 1, got {self.jitter!r}")
 
     def matches(self, error: Exception) -> bool:
-        """Return whether `error` is one to run again after. A predicate that itself raises has not said so."""
+        """Return whether `error` is one to run again after. One that raises or is async has not said so."""
         on: Any = self.on
         if isinstance(on, (type, tuple)):
             return isinstance(error, on)
         try:
-            return bool(on(error))
+            return said_yes("on", on(error))
         except Exception:
             log.exception("the predicate of %r raised on %r", self, error)
             return False

@@ -30,13 +30,13 @@ class Statistics:
     failed: int
     """Inputs that ended with an error."""
     unfinished: int
-    """Inputs that ended without either: their call was cancelled or the pool shut down."""
+    """Inputs that ended without either, begun or not: their call was cancelled, or the pool shut down or broke."""
     handed_back: int
     """Those of `unfinished` that their source took back."""
     retried: int
     """Runs that failed and were followed by another."""
     lost: int
-    """Deliveries whose lease ran out."""
+    """Deliveries that somebody else may have now, some of them also among `succeeded`: see `Summary.lost`."""
     dropped: int
     """Answers for inputs that had been settled before: a worker was late, or spoke twice."""
     started: int

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 import anyio
 
-from ._errors import StartTimeout, TaskAborted, WorkerLost
+from ._errors import StartTimeout, TaskAborted, WorkerLost, said_yes
 from ._events import WorkerStarted, WorkerStopped, log
 from ._home import own_home
 from ._lane import Lane
@@ -105,7 +105,7 @@ class Host:
         """Ask `retire`. A worker that can't be judged is replaced: to be sure, and so that it is noticed."""
         retire: Any = self.engine.options.retire
         try:
-            return bool(retire(self.info))
+            return said_yes("retire", retire(self.info))
         except Exception:
             log.exception("retire raised on %r", self.info)
             return True

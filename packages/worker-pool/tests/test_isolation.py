@@ -21,6 +21,7 @@ def suspect(value: str) -> MemoryAcks:
     return source
 
 
+@pytest.mark.stress
 async def test_when_a_suspect_has_ended_all_workers_go_on() -> None:
     running = most = 0
 
@@ -65,6 +66,7 @@ async def _process(pool: WorkPool[Any, Any], source: MemoryAcks) -> None:
     await pool.process(source, on_failure=lambda _: None)
 
 
+@pytest.mark.stress
 async def test_a_suspect_does_not_wait_for_one_that_only_waits_itself() -> None:
     may_ask = anyio.Event()
 
@@ -94,6 +96,7 @@ async def test_a_suspect_does_not_wait_for_one_that_only_waits_itself() -> None:
     assert results == ["inner"]
 
 
+@pytest.mark.stress
 async def test_an_input_that_waits_for_a_worker_that_can_never_come_is_told() -> None:
     starts = 0
 
@@ -113,6 +116,7 @@ async def test_an_input_that_waits_for_a_worker_that_can_never_come_is_told() ->
                 await pool.execute("outer")
 
 
+@pytest.mark.stress
 async def test_a_task_that_outlived_its_input_holds_no_worker() -> None:
     started = anyio.Event()
     results: list[str] = []

@@ -38,6 +38,7 @@ class Late:
         self.log.append("destroyed")
 
 
+@pytest.mark.stress
 async def test_a_worker_that_is_ready_too_late_is_none_and_is_destroyed() -> None:
     log: list[str] = []
     async with WorkPool(lambda: Late(log, 0.05), init_timeout=0.01, start_backoff=0, max_size=1) as pool:
@@ -48,6 +49,7 @@ async def test_a_worker_that_is_ready_too_late_is_none_and_is_destroyed() -> Non
     assert log == ["destroyed"] * 3
 
 
+@pytest.mark.stress
 async def test_a_worker_that_is_ready_after_the_end_is_destroyed_too() -> None:
     log: list[str] = []
     is_ready = anyio.Event()
@@ -117,10 +119,12 @@ def asyncio_or_trio_soon(call: Any) -> None:
         trio.lowlevel.current_trio_token().run_sync_soon(call)
 
 
+@pytest.mark.stress
 async def test_a_worker_with_submit_that_is_idle_ends_in_its_time() -> None:
     await _expect_idle(Submitting, [1] * 20)
 
 
+@pytest.mark.stress
 async def test_an_input_that_was_cut_is_the_last_work_too() -> None:
     class Survivor:
         survives_cancel = True
@@ -155,6 +159,7 @@ async def _expect_idle(make: Any, inputs: list[Any]) -> None:
     assert reasons == ["idle"]
 
 
+@pytest.mark.stress
 async def test_a_worker_that_is_busy_all_the_time_is_never_idle() -> None:
     async def burn(x: object) -> None:
         end = time.perf_counter() + 0.0002
@@ -190,6 +195,7 @@ async def test_after_a_slow_release_a_limit_is_a_limit() -> None:
     assert time.perf_counter() - begun < 10
 
 
+@pytest.mark.stress
 async def test_a_cancellation_of_a_foreign_task_costs_one_input_and_no_neighbour(anyio_backend_name: str) -> None:
     if anyio_backend_name == "trio":
         return  # there nobody can raise one
@@ -239,6 +245,7 @@ async def test_a_cancellation_of_a_foreign_task_is_the_error_of_the_source(anyio
         assert await pool.execute(2) == 2
 
 
+@pytest.mark.stress
 async def test_an_exit_while_it_is_cut_is_the_end_of_the_input_alone() -> None:
     async def execute(x: str) -> str:
         if x == "ok":
@@ -254,6 +261,7 @@ async def test_an_exit_while_it_is_cut_is_the_end_of_the_input_alone() -> None:
         assert await pool.execute("ok") == "ok"
 
 
+@pytest.mark.stress
 async def test_what_a_worker_did_before_it_was_cut_is_counted() -> None:
     tasks: list[int] = []
 

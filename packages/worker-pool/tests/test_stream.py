@@ -206,6 +206,7 @@ async def test_a_million_inputs_take_no_memory() -> None:
     assert await run(5000) < await run(500) + 100_000
 
 
+@pytest.mark.stress
 async def test_no_input_overtakes_another_while_the_pool_waits_for_the_next() -> None:
     """The task that waits gets an item, and runs later: a worker that is free meanwhile must not take the one after."""
     send, receive = anyio.create_memory_object_stream[int](100)

@@ -101,13 +101,13 @@ _helpers = []
 
 
 def start_talkers():
-    """Two threads that log as fast as they can, for as long as the child lives."""
+    """Two threads that log all the time, for as long as the child lives."""
     import threading
 
     def talk():
         while True:
             logging.getLogger("of.a.thread").warning("x" * 1000)
-            time.sleep(0.0001)
+            time.sleep(0.001)
 
     for _ in range(2):
         threading.Thread(target=talk, daemon=True).start()

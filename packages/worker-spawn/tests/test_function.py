@@ -166,6 +166,7 @@ async def test_in_process_for_a_debugger() -> None:
             await worker.execute(1)
 
 
+@pytest.mark.stress
 async def test_what_threads_of_the_child_log_mixes_with_no_result(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL, "of.a.thread")
     make = partial(function_worker, "functions:nap_a_little", setup="functions:start_talkers", stderr="capture")
@@ -180,6 +181,7 @@ async def test_what_threads_log_arrives(caplog: pytest.LogCaptureFixture) -> Non
                 await worker.execute(1)
 
 
+@pytest.mark.stress
 async def test_a_forked_copy_of_the_child_disturbs_nothing() -> None:
     async with WorkPool(
         partial(function_worker, "functions:with_a_forked_helper", stderr="capture"), max_size=1
@@ -194,6 +196,7 @@ async def test_a_copy_that_returns_is_not_the_worker() -> None:
             assert await worker.execute(value) == value
 
 
+@pytest.mark.stress
 async def test_two_who_execute_at_once_wait_for_their_turn() -> None:
     results: list[float] = []
     async with function_worker("functions:nap") as worker, anyio.create_task_group() as group:
@@ -221,6 +224,7 @@ class Counting(Settle):
         self.done.set()
 
 
+@pytest.mark.stress
 async def test_what_is_withdrawn_is_given_back_once() -> None:
     first, second, third = Counting(), Counting(), Counting()
     async with function_worker("functions:nap") as worker:

@@ -243,7 +243,8 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
         return len(new)
 
     def _log(self, name: str, level: int, text: str) -> None:
-        logging.getLogger(name).log(level, "[%s] %s", self.id, printable(text), extra={"worker": self.id})
+        if (logger := logging.getLogger(name)).isEnabledFor(level):  # else much that is logged would cost much
+            logger.log(level, "[%s] %s", self.id, printable(text), extra={"worker": self.id})
 
     # --- taking back what has not begun
 

@@ -157,4 +157,6 @@ class NotEntered:
 
 def printable(text: str) -> str:
     """Escape what a terminal would obey: a log shows what a child says, it does not do it."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)

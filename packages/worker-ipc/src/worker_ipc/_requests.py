@@ -52,8 +52,8 @@ class PendingRequest:
 
     def cancel(self) -> None:
         """Withdraw it: `settle` will not be called, and the peer is told. After it was settled, this does nothing."""
+        self._core.check_thread()
         if self._settle is not None:
-            self._core.check_thread()
             self._settle = None
             cancel(self._core, self.id)
 

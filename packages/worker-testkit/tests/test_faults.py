@@ -106,11 +106,16 @@ def test_a_record_is_appended_to(run_pytest: Any, tmp_path: Path) -> None:
     assert json.loads(later)["outcome"] == "passed"
 
 
-def test_an_unknown_row_is_an_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [("77", "test_it claims to prove row '77'"), ("2", "which the catalogue calls unproven")],
+    ids=["unknown", "unproven"],
+)
+def test_a_row_that_has_no_tests_is_an_error(tmp_path: Path, row: str, problem: str) -> None:
     catalogue = tmp_path / "faults.toml"
     catalogue.write_text(CATALOGUE)
-    line = json.dumps({"rows": ["77"], "test": "test_it", "parameters": "", "outcome": "passed"})
-    with pytest.raises(ValueError, match="test_it claims to prove row '77'"):
+    line = json.dumps({"rows": [row], "test": "test_it", "parameters": "", "outcome": "passed"})
+    with pytest.raises(ValueError, match=problem):
         add_record(read_catalogue(catalogue), [line])
 
 
@@ -127,11 +132,3 @@ def test_a_skipped_test_proves_nothing(tmp_path: Path) -> None:
     parts = read_catalogue(catalogue)
     add_record(parts, [json.dumps({"rows": ["1"], "test": "t", "parameters": "", "outcome": "skipped"})])
     assert "| 1 | It falls | It is caught | **no test** |" in render(parts)
-
-
-def test_a_test_of_what_is_called_unproven_is_an_error(tmp_path: Path) -> None:
-    path = tmp_path / "catalogue.toml"
-    path.write_text(CATALOGUE)
-    line = json.dumps({"rows": ["2"], "test": "test_it", "parameters": "", "outcome": "passed"})
-    with pytest.raises(ValueError, match="which the catalogue calls unproven"):
-        add_record(read_catalogue(path), [line])

@@ -164,15 +164,11 @@ class Channel:
             return await request_in_time(core, method, params, timeout)
         if get_ident() != core.thread:
             raise core.elsewhere()
-        writer = core.stream.writer
-        if (writer.watching or writer.senders) and writer.busy:
-            await core.stream.turn()
-        waiter = core.loop.waiter()
-        try:
+        waiter, writer = core.loop.waiter(), core.stream.writer
+        if writer.watching or writer.senders:
+            id = await core.call_in_turn(waiter, method, params)
+        else:  # nobody waits to write: the hot path
             id = core.call(waiter, method, params)
-        finally:
-            if writer.senders:
-                writer.pass_on()
         try:
             reply = await waiter
         except BaseException:

@@ -98,9 +98,7 @@ class Line:
             waiter = claim.waiter
             assert waiter is not None, "joined with one"
             if not waiter.done():
-                claim.entry = entry
-                claim.state = DELIVERED
-                waiter.set_result(None)
+                claim.deliver(entry)
                 while self.given and self.given[0].state != DELIVERED:
                     self.given.popleft()
                 self.given.append(claim)

@@ -118,6 +118,17 @@ class Core(Ending):
             self.somebody_waits()
         return id
 
+    async def call_in_turn(self, waiter: _rpc.Waiter, method: str, params: Params) -> int:
+        """Do as `call` when it is our turn to write. Cancelled while it waits, nothing was sent."""
+        writer = self.stream.writer
+        if writer.busy:
+            await self.stream.turn()
+        try:
+            return self.call(waiter, method, params)
+        finally:
+            if writer.senders:
+                writer.pass_on()
+
     def call_many(
         self, settle: Callable[[list[_rpc.Answer], bool], object], method: str, many: Sequence[Params]
     ) -> None:

@@ -77,16 +77,9 @@ async def request_in_time(core: Core, method: str, params: Params, timeout: floa
         answered.set()
 
     pending = PendingRequest(core, settle)
-    writer = core.stream.writer
     try:
         with move_on_after(timeout):
-            if (writer.watching or writer.senders) and writer.busy:
-                await core.stream.turn()
-            try:
-                pending.id = core.call(pending, method, params)
-            finally:
-                if writer.senders:
-                    writer.pass_on()
+            pending.id = await core.call_in_turn(pending, method, params)
             await answered.wait()
         if pending.id and not answers:
             with CancelScope(shield=True):

@@ -14,7 +14,7 @@ import anyio
 from ._errors import shown
 from ._events import log
 from ._feeds import Feed
-from ._foreign import is_foreign
+from ._foreign import is_failure
 from ._job import DeliveryJob
 from ._outcome import Failure, Success
 from ._retry import Retry
@@ -112,7 +112,7 @@ class AckFeed(Feed):
             try:
                 is_ours = bool(await verb())  # None is no yes
             except BaseException as error:  # a broker that is away: the lease will run out, and the delivery come again
-                if not isinstance(error, Exception) and not is_foreign(error):
+                if not is_failure(error):
                     raise
                 log.warning("a delivery could not be settled", exc_info=True)
         self._held.pop(cast(DeliveryJob, job), None)
@@ -135,7 +135,7 @@ class AckFeed(Feed):
             try:
                 lost = [_job_of(one, held) for one in await self._source.renew([job.delivery for job in held])]
             except BaseException as error:  # again in a third of a lease
-                if not isinstance(error, Exception) and not is_foreign(error):
+                if not is_failure(error):
                     raise
                 log.warning("leases could not be renewed", exc_info=True)
                 return

@@ -19,3 +19,8 @@ def is_foreign(error: BaseException) -> bool:
         return False  # trio's are raised by its own scopes alone
     task = asyncio.current_task()
     return task is None or not task.cancelling()
+
+
+def is_failure(error: BaseException) -> bool:
+    """Tell whether `error` is one of the code that raised it, and not the end of this task or of the program."""
+    return isinstance(error, Exception) or is_foreign(error)

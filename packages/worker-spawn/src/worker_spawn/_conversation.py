@@ -66,10 +66,9 @@ class ConversationWorker(SpawnedWorker[InputT, ResultT]):
         self._talking = True
         try:
             with channel.conversation():
-                pending = self._talk(channel, input)
-                if not hasattr(pending, "__await__"):
-                    awaitable(pending, "execute must be async; a blocking function is for function_worker", self._talk)
-                return await pending
+                rule = "execute must be async; a blocking function is for function_worker"
+                result: ResultT = await awaitable(self._talk(channel, input), rule, self._talk)
+                return result
         except BaseException as error:
             if isinstance(error, self._keep_after) or (isinstance(error, EncodeError) and channel.sent == sent):
                 raise

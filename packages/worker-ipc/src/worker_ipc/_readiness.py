@@ -1,11 +1,11 @@
-"""The only place that knows the event loop by name (but for Ctrl-C: `_whole`).
+"""The only place that knows the event loop by name (but for Ctrl-C, `_whole`, and cancellations, `_foreign`).
 
 anyio is neutral, and for everything rare we use it. Three things happen once per message, though, and there the
 neutral form costs more than the message itself: waiting for a descriptor, parking a task until a callback wakes it,
 and running something at the end of this tick. Each exists natively on both loops, so a channel asks `current_loop`
 once and from then on speaks to one of two small adapters:
 
-    `waiter()`              one task may await it, one `set_result` settles it (an asyncio Future, exactly)
+    `waiter()`              one task may await it, one `set_result` settles it (an asyncio Future, nearly)
     `soon(callback)`        run it in the next tick
     `readable(fd, cb)`      a `Watch`: while started, `cb` runs whenever the descriptor can be read
     `writable(fd, cb)`      the same for writing
@@ -20,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import sys
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -90,7 +91,7 @@ class _AsyncioLoop:
     def __init__(self) -> None:
         self._loop = loop = asyncio.get_running_loop()
         self._context = context = _callback_context()
-        self.waiter: Callable[[], Waiter] = loop.create_future
+        self.waiter: Callable[[], Waiter] = partial(_AsyncioWaiter, loop=loop)
         self.soon: Callable[[Callable[[], object]], object] = partial(loop.call_soon, context=context)
 
     def readable(self, fd: int, callback: Callable[[], object]) -> Watch:
@@ -112,6 +113,18 @@ def _callback_context() -> contextvars.Context:
     if sniffio is not None:
         context.run(sniffio.current_async_library_cvar.set, "asyncio")
     return context
+
+
+class _AsyncioWaiter(asyncio.Future[Any]):
+    """A Future that may be settled too late.
+
+    Ctrl-C cancels the main task, and what that awaits, between any two steps of ours: also after we found it not
+    `done()`, and before we settle it.
+    """
+
+    def set_result(self, value: Any, /) -> None:
+        with suppress(asyncio.InvalidStateError):
+            super().set_result(value)
 
 
 class _AsyncioWatch:

@@ -3,7 +3,7 @@
 asyncio turns Ctrl-C into a cancellation of the main task. trio raises KeyboardInterrupt wherever the main thread
 happens to be: between the fork and the line that remembers the child, or in a task that others wait for. No code is
 right under that, and trio does not ask it of any: what is marked with `enable_ki_protection` is not struck, and the
-main task is told instead, at its next checkpoint. So all of this package is marked: Ctrl-C means the same on both
+main task is told instead, at its next checkpoint. So all of these packages is marked: Ctrl-C means the same on both
 loops: it reaches the block that opened the thing.
 
 trio keeps a mark for a code object and looks it up when a signal has come: it costs nothing at any other time. What
@@ -20,19 +20,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_package = __name__.partition(".")[0]
+_OURS = {"worker_ipc", "worker_pool", "worker_sources", "worker_spawn"}  # whichever of them are here
 _looked_at = 0  # modules that this process had loaded when we last looked
 
 
 def keep_whole() -> None:
-    """Mark what is loaded of this package, if trio is."""
+    """Mark what is loaded of these packages, if trio is."""
     global _looked_at
     trio = sys.modules.get("trio")
     if trio is None or len(sys.modules) == _looked_at:
         return
     _looked_at = len(sys.modules)
     for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] == _package:
+        if name.partition(".")[0] in _OURS:
             for code in _codes_of(module):
                 trio.lowlevel.enable_ki_protection(SimpleNamespace(__code__=code))
 

@@ -5,6 +5,7 @@ neither is slow, nor does the one depend on how busy the machine is.
 """
 
 import os
+import pickle
 import re
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -274,3 +275,16 @@ def test_it_is_off_by_default_and_on_by_fixture(run_pytest: Any) -> None:
     about = run_pytest(files, ini="leak_check_patience = 0.1").about
     assert about["test_off"].outcomes == PASSES
     assert about["test_on"].outcomes == LEAKS
+
+
+def test_its_error_survives_a_copy() -> None:
+    error = _leaks.LeakError(["process 7: sleep", "thread 't'"])
+    again = pickle.loads(pickle.dumps(error))
+    assert (
+        (str(again), again.leaked)
+        == (str(error), error.leaked)
+        == (
+            "left behind:\n  process 7: sleep\n  thread 't'",
+            ("process 7: sleep", "thread 't'"),
+        )
+    )

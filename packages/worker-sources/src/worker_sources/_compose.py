@@ -43,7 +43,7 @@ def merge(*sources: AsyncIterable[T]) -> Merged[T]:
 def throttle(source: AsyncIterable[T], rate: float, *, per: float = 1.0) -> AsyncIterator[T]:
     """No more than `rate` items in `per` seconds, evenly spaced, however many consumers share it.
 
-    It rather gives fewer: a timer that is late, by a tenth of a millisecond or two, is not made up for.
+    It errs on the side of fewer: a timer that is late, by a tenth of a millisecond or two, is not made up for.
     It waits *before* it takes an item, never with it: cancelled, it has taken nothing, and who asks next waits no
     longer for it.
     """
@@ -71,7 +71,7 @@ def mapped(source: AsyncIterable[T], function: Callable[[T], Awaitable[R]]) -> A
 @overload
 def mapped(source: AsyncIterable[T], function: Callable[[T], R]) -> AsyncIterator[R]: ...
 def mapped(source: AsyncIterable[T], function: Callable[[T], Any]) -> AsyncIterator[Any]:
-    """`function(item)` for each item, sync or async. Cancelled inside `function`, the item goes to who asks next."""
+    """`function(item)` for each item, sync or async. Cancelled inside it, the item goes to whoever asks next."""
     return _Mapped[T, Any](source, function)
 
 

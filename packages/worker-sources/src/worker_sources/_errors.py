@@ -30,8 +30,11 @@ class QueueFull(WorkerSourcesError):
     """There is no room at this moment: use `await put(...)`, or try later. `maxsize` is the number of places."""
 
     def __init__(self, maxsize: int) -> None:
-        super().__init__(f"the queue is full ({maxsize} {'place' if maxsize == 1 else 'places'})")
+        super().__init__(maxsize)
         self.maxsize = maxsize
+
+    def __str__(self) -> str:
+        return f"the queue is full ({self.maxsize} {'place' if self.maxsize == 1 else 'places'})"
 
 
 class EncodeError(WorkerSourcesError, ValueError):
@@ -45,11 +48,15 @@ class StorageError(WorkerSourcesError):
     """
 
     path: str
+    reason: str
 
     def __init__(self, path: str, reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
+        super().__init__(path, reason)
         self.path = path
         self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
 
 
 class DatabaseLocked(StorageError):

@@ -44,7 +44,7 @@ class IterableSource(Driven[T]):
     the others get `SourceClosed` instead of a wrong end.
 
     **Again.** If `items` can be iterated again so can the source: an `aiter()` or `async with` after the end begins
-    a new pass, unless the source was closed. An error in `items` ends the pass and reaches each consumer, once each
+    a new pass, unless the source was closed. An error in `items` ends the pass and reaches each consumer once per
     iterator.
     """
 

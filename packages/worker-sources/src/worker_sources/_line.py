@@ -64,7 +64,7 @@ class Line(Generic[T]):
         self.turns = TURNS
 
     def put(self, item: T) -> None:
-        """Hand the item to who waits longest, or place it at the back."""
+        """Hand the item to whoever waits longest, or place it at the back."""
         if self.waiting:
             self.check_thread()
             self.waiting.popleft().give(item)
@@ -72,7 +72,7 @@ class Line(Generic[T]):
             self.items.append(item)
 
     def put_first(self, item: T) -> None:
-        """Hand the item to who waits longest, or place it at the front."""
+        """Hand the item to whoever waits longest, or place it at the front."""
         if self.waiting:
             self.check_thread()
             self.waiting.popleft().give(item)
@@ -160,7 +160,7 @@ class Line(Generic[T]):
 
 
 class Baton(Line[None]):
-    """`async with baton:` one task at a time, each in its turn, and only in the event loop of who holds it.
+    """`async with baton:` one task at a time, each in its turn, and only in the event loop of whoever holds it.
 
     Unlike an `anyio.Lock` it moves to the next run when nobody is in it, and refuses a task of another thread. Neither
     taking a free one nor passing it on suspends: what was done while holding it is never undone by a cancellation.

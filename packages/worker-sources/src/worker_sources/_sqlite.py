@@ -40,7 +40,7 @@ class SqliteStatistics:
     waiting: int
     """Jobs whose delay has not passed."""
     leased: int
-    """Jobs in somebody's hands, also of somebody who died, until the lease ends."""
+    """Jobs that are held, also by a process that has died: until the lease ends."""
     dead: int
     """Dead letters."""
 
@@ -244,7 +244,9 @@ class SqliteSource(Generic[T]):
         if self._thread is None and not self._closed:
             raise RuntimeError("enter the source first: async with SqliteSource(...) as source")
         if self._thread is None or self._pid != os.getpid():
-            raise SourceClosed("the source is not open here: it was left, or this is a fork of who opened it")
+            raise SourceClosed(
+                "the source is not open here: it was left, or this is a fork of the process that opened it"
+            )
         if current_token() != self._thread.token:  # whose answers come to another event loop than this call waits in
             raise RuntimeError(
                 "this source was opened in another event loop: call it there, by anyio.from_thread.run, "

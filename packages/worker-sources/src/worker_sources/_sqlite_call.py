@@ -39,7 +39,7 @@ class Call(Generic[R]):
         self.wakes = wakes
         self.done = anyio.Event()
         self.unwanted = False
-        self._started = threading.Lock()  # held by the thread while it works on it, and by who withdrew it for ever
+        self._started = threading.Lock()  # held by the thread while it works on it, and by whoever withdrew it for ever
         self._result: R = PARKED
         self._error: BaseException | None = None
 

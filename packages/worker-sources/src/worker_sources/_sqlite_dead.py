@@ -106,7 +106,7 @@ def _requeue(store: Store, ids: tuple[str, ...], now: int) -> int:
     back = 0
     for job in _chosen(store, ids):
         if store.connection.execute(REQUEUE, (now, job, store.queue)).rowcount > 0:
-            back += _purge(store, (str(job),))
+            back += store.connection.execute(PURGE, (job, store.queue)).rowcount
     return back
 
 

@@ -39,8 +39,11 @@ class LeakError(AssertionError):
     leaked: tuple[str, ...]
 
     def __init__(self, leaked: Sequence[str]) -> None:
-        super().__init__("left behind:" + "".join(f"\n  {line}" for line in leaked))
+        super().__init__(leaked)
         self.leaked = tuple(leaked)
+
+    def __str__(self) -> str:
+        return "left behind:" + "".join(f"\n  {line}" for line in self.leaked)
 
 
 @contextmanager

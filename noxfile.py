@@ -7,7 +7,7 @@
 """Every check of this project is a session. `nox -l` lists them, `nox` runs the default ones.
 
 One session: `nox -s lint`. One package on one Python: `nox -s "tests-3.11(worker-ipc)"`.
-What stands behind `--` goes to pytest: `nox -s "tests(worker-pool)" -- -k shutdown`.
+What stands behind `--` goes to pytest: `nox -s "tests-3.11(worker-pool)" -- -k shutdown`.
 """
 
 from __future__ import annotations

@@ -10,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker_ipc import ChannelClosed, ProtocolError, RemoteError
-from worker_ipc._rpc import Calls, apply, check_reply, check_request, failure, notification, outcome, request
+from worker_ipc._rpc import (
+    Calls,
+    apply,
+    check_reply,
+    check_request,
+    failure,
+    notification,
+    outcome,
+    remote_error,
+    request,
+)
 
 
 class Waiter:
@@ -131,6 +141,21 @@ def test_whatever_a_function_raises_becomes_text(error):
     assert body["data"]["type"] == type(error).__name__
     assert "test_rpc.py" in body["data"]["traceback"]
     assert body["message"]
+
+
+def test_a_traceback_of_the_peer_is_shown_with_the_error_and_escaped():
+    try:
+        raise ValueError("bad \x1b[2J")
+    except ValueError as error:
+        told = remote_error(failure(1, error)["error"])
+    assert (told.message, str(told)) == ("bad \x1b[2J", r"bad \x1b[2J")
+    assert told.__notes__[0].startswith("Traceback (most recent call last):\n")
+    assert told.__notes__[0].endswith(r"ValueError: bad \x1b[2J")
+
+
+@pytest.mark.parametrize("data", [None, [], {}, {"traceback": 3}, {"traceback": ""}])
+def test_an_error_without_a_traceback_has_no_note(data):
+    assert not hasattr(remote_error({"code": 1, "message": "m", "data": data}), "__notes__")
 
 
 class Unprintable(Exception):

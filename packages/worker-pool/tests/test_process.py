@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -123,6 +124,7 @@ async def test_failures_are_raised_together_after_all_inputs() -> None:
     assert [failure.input for failure in caught.value.failures] == ["b", "d"]
     assert caught.value.summary.succeeded == 3
     assert "2 of 5 inputs failed" in str(caught.value)
+    assert caught.value.__notes__ == ["what failed: 'b', 'd'"]
     assert workers.inputs == list("abcde")
 
 
@@ -147,6 +149,8 @@ async def test_the_number_of_errors_kept_is_bounded_and_says_what_it_left_out() 
             await pool.process(range(1000), max_errors=10)
     assert len(caught.value.exceptions) == 10
     assert caught.value.left_out == 990
+    (note,) = caught.value.__notes__
+    assert re.fullmatch(r"what failed: (\d, ){5}\.\.\.", note)
     assert caught.value.summary.failed == 1000
 
 

@@ -64,7 +64,8 @@ def test_an_error_takes_its_notes_along() -> None:
     for error in (worker_pool.TaskTimeout(2), worker_pool.WorkFailed(FAILED)):
         error.add_note("seen on the way")
         for again in (copy.copy(error), copy.deepcopy(error), pickle.loads(pickle.dumps(error))):
-            assert again.__notes__ == ["seen on the way"]
+            assert again.__notes__ == error.__notes__
+            assert again.__notes__[-1] == "seen on the way"
 
 
 def test_the_errors_of_which_that_is_said_are_all_there_are() -> None:

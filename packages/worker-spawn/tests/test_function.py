@@ -69,7 +69,18 @@ async def test_an_exception_arrives_as_text_and_the_child_goes_on() -> None:
                 await worker.execute(value)
             assert caught.value.type == "builtins.ValueError"
             assert "in fail" in caught.value.traceback
+            assert caught.value.__notes__ == [caught.value.traceback.rstrip()]  # what shows it, shows that too
         assert worker.active
+
+
+@pytest.mark.fault("S7")
+async def test_what_is_printed_of_an_exception_is_escaped() -> None:
+    async with function_worker("functions:fail") as worker:
+        with pytest.raises(FunctionError) as caught:
+            await worker.execute("\x1b[2J\u202e")
+    assert caught.value.message == "no \x1b[2J\u202e"
+    assert str(caught.value) == r"ValueError: no \x1b[2J\u202e"
+    assert r"ValueError: no \x1b[2J\u202e" in caught.value.__notes__[0]
 
 
 @pytest.mark.fault(17)

@@ -2,16 +2,19 @@
 
 import signal
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
-from worker_ipc import EncodeError, SpawnError, open_stream
+from worker_ipc import EncodeError, ParentChannel, SpawnError, open_child, open_stream
 from worker_ipc.codecs import TextLines
 from worker_pool import Failure, PoolBroken, Success, WorkPool
 from worker_spawn import WorkerDied, function_worker, spawned_worker
+from worker_spawn._command import check_script
 
 pytestmark = pytest.mark.anyio
 
@@ -240,11 +243,45 @@ async def test_who_forgets_to_enter_is_told() -> None:
             description.exekute(1)  # type: ignore[union-attr,attr-defined]
 
 
-async def test_a_command_line_in_one_string_is_told_from_a_program() -> None:
+@pytest.mark.parametrize("command", ["python -V", "python double.py"])
+async def test_a_command_line_in_one_string_is_told_from_a_program(command: str) -> None:
     with pytest.raises(SpawnError) as caught:
-        async with spawned_worker("python -V", execute="double"):
+        async with spawned_worker(command, execute="double"):
             pass
     assert "arguments go into a list" in caught.value.__notes__[0]
+
+
+@pytest.mark.fault(1)
+@pytest.mark.parametrize("script", ["missing.py", "missing.js", "missing.mjs", "missing.cjs"])
+async def test_a_missing_script_is_a_spawn_error_and_no_interpreter_that_dies_of_it(
+    script: str, tmp_path: Path
+) -> None:
+    for options in ({}, {"cwd": tmp_path}):
+        with pytest.raises(SpawnError, match="No such file or directory") as caught:
+            async with spawned_worker([script, "-v"], execute="double", **options):
+                raise AssertionError("not reached")
+        assert caught.value.filename == script
+
+
+async def test_a_script_is_looked_for_in_the_folder_of_its_child(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_bytes(TALKER.read_bytes())
+    async with spawned_worker("mine.py", execute="double", cwd=tmp_path) as worker:
+        assert await worker.execute("a") == "aa"
+
+
+def test_a_missing_folder_is_not_called_a_missing_script() -> None:
+    """What is wrong with it, the operating system says."""
+    check_script("missing.py", "/no/such/folder")
+
+
+async def test_a_script_for_another_machine_is_not_looked_for_here() -> None:
+    @asynccontextmanager
+    async def elsewhere(command: list[str]) -> AsyncIterator[ParentChannel]:
+        async with open_child([sys.executable, TALKER]) as channel:
+            yield channel
+
+    async with spawned_worker("/there/talker.py", execute="double", open=elsewhere) as worker:  # type: ignore[call-overload]
+        assert await worker.execute("a") == "aa"
 
 
 def test_a_request_needs_a_channel() -> None:

@@ -40,6 +40,8 @@ async def conversations() -> None:
 async def requests() -> None:
     async with spawned_worker[str, float]("double.py", execute="double") as worker:
         assert_type(await worker.execute("a"), float)
+    async with spawned_worker("double.py", execute="double") as untold:
+        assert_type(untold, SpawnedWorker[Any, Any])
 
 
 async def functions() -> None:
@@ -50,6 +52,8 @@ async def functions() -> None:
         assert_type(await later.execute(1), str)
     async with function_worker[int, bytes]("module:name") as named:
         assert_type(await named.execute(1), bytes)
+    async with function_worker("module:name") as untold:
+        assert_type(untold, SpawnedWorker[Any, Any])
     async with WorkPool(lambda: function_worker(double)) as pool:
         assert_type(await pool.execute(1), str)
 

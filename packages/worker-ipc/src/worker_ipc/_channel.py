@@ -81,8 +81,8 @@ class Channel:
     async def send(self, type: str, data: Mapping[str, Any] | None = None) -> None:
         """Send the message ``{"type": type, **data}``.
 
-        Waits while the peer does not read and the send buffer is full (64 KiB). Cancelled while waiting, nothing was
-        sent; never is half a message. When it returns in a child, the kernel has the message; in a parent, it has it
+        Waits while the peer does not read and the send buffer is full (64 KiB). Cancelled while it waits, nothing was
+        sent: never half a message. When it returns in a child, the kernel has the message; in a parent, it has it
         within a tick of the loop.
 
         Raises EncodeError if the message would not arrive as it is (also for a `data` with the members ``type`` or

@@ -48,7 +48,7 @@ class ChildStream(OwnsChild, Generic[MessageT]):
     async def send(self, message: MessageT) -> None:
         """Send one message. Waits while the child does not read and the send buffer is full.
 
-        Cancelled while waiting, nothing was sent; never is half a message. Raises EncodeError (nothing was sent), or
+        Cancelled while it waits, nothing was sent: never half a message. Raises EncodeError (nothing was sent), or
         ChannelClosed if the child is gone or does not read its input any more: half a second later, if it lives on.
         """
         inbox = self._inbox

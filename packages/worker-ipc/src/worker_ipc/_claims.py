@@ -1,4 +1,4 @@
-"""A claim is one wait for one message, a subscription the queue of who takes them all. The places of a `Mailbox`.
+"""A claim is one wait for one message, a subscription the queue of whoever takes them all. The places of a `Mailbox`.
 
     claim:    waiting -> delivered -> taken
                  |           `------> withdrawn (cancelled in the instant of delivery: the message goes to the next)
@@ -92,7 +92,7 @@ class Line:
         self.given: deque[Claim] = deque()  # who was given a message, and whose task may not have run yet
 
     def give(self, entry: Entry) -> bool:
-        """Deliver a message to who has waited longest. False: nobody waits."""
+        """Deliver a message to whoever has waited longest. False: nobody waits."""
         while self.claims:
             claim = self.claims.popleft()
             waiter = claim.waiter

@@ -56,7 +56,8 @@ class RemoteError(WorkerIpcError):
     """The peer's function raised, or it has no such function. The channel is unharmed.
 
     `code` and `message` are those of JSON-RPC 2.0. `data` is whatever the peer attached; a Python peer sends
-    ``{"type": ..., "traceback": ...}``. The text is the peer's: it is never evaluated, imported or unpickled.
+    ``{"type": ..., "traceback": ...}``, and that traceback is a note of the error. The text is the peer's: it is never
+    evaluated, imported or unpickled, and ``str(error)`` escapes what a terminal would obey.
     """
 
     code: int
@@ -71,6 +72,12 @@ class RemoteError(WorkerIpcError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return self.__class__, (self.code, self.message, self.data), self.__dict__
+
+    def __str__(self) -> str:
+        text = str(self.message)
+        if text.isprintable():
+            return text
+        return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
 
 class ChannelClosed(WorkerIpcError):

@@ -127,7 +127,7 @@ class Mailbox:
                 self._hand_on(entry, self.kept.put_back)
 
     def _hand_on(self, entry: Entry, keep: Callable[[str | None, Entry], object]) -> None:
-        """Give a message that nobody has any more to who waits for one, or else keep it for whoever asks next."""
+        """Give a message that nobody has any more to whoever waits for one, or else keep it for whoever asks next."""
         order, message, size, _ = entry
         entry = order, message, size, None
         kind = _kind(message)
@@ -186,7 +186,7 @@ class Mailbox:
                 self._has_no_room(subscription)
 
     def unsubscribe(self, *subscriptions: Subscription) -> None:
-        """End subscriptions. What they had not read, and nobody else has, is handed to who waits or asks next."""
+        """End subscriptions. What they had not read, and nobody else has, is handed to whoever waits or asks next."""
         unread: list[Entry] = []
         for subscription in subscriptions:  # all of them, before anything is handed on
             if not subscription.closed:

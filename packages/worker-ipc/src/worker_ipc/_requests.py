@@ -87,7 +87,7 @@ async def request_in_time(core: Core, method: str, params: Params, timeout: floa
     finally:
         pending.cancel()  # does nothing if it was settled
     if not answers:
-        raise TimeoutError
+        raise TimeoutError(f"no reply to {method!r} within {timeout:g} s")
     ((result, error),) = answers
     if error is not None:
         raise core.closed_error() if isinstance(error, ChannelClosed) else error

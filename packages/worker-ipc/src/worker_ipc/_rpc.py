@@ -245,8 +245,17 @@ def outcome(reply: Message) -> Any:
 
 
 def remote_error(body: Message) -> RemoteError:
-    """Turn the error object of a reply into an exception. Its text stays text."""
-    return RemoteError(body["code"], body["message"], body.get("data"))
+    """Turn the error object of a reply into an exception. Its text stays text; its traceback is shown with ours."""
+    data = body.get("data")
+    raised = RemoteError(body["code"], body["message"], data)
+    match data:
+        case {"traceback": str(trace)} if trace:
+            from ._stderr import legible
+
+            raised.add_note(legible(_clean(trace.rstrip(), keep_end=True)))
+        case _:
+            pass
+    return raised
 
 
 def apply(function: Callable[..., Any], params: Params) -> Any:

@@ -56,7 +56,11 @@ def show(data: bytes) -> str:
 
     Line feeds and tabs stay; CR LF becomes a line feed; bytes that are not UTF-8 appear as ``\xff``.
     """
-    text = data.decode("utf-8", "backslashreplace").replace("\r\n", "\n")
+    return legible(data.decode("utf-8", "backslashreplace").replace("\r\n", "\n"))
+
+
+def legible(text: str) -> str:
+    """Escape in text what `show` escapes in bytes."""
     return _UNSAFE.sub(_escape, text)
 
 

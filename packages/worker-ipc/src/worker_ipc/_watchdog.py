@@ -92,7 +92,7 @@ def _nothing() -> None:
 
 
 def _peer(fd: int) -> int:
-    """The pid of who made the channel: not always our parent, as a launcher (`sh -c`, `uv run`) may stand between."""
+    """The pid of whoever made the channel: not always our parent, a launcher (`sh -c`, `uv run`) may stand between."""
     import _socket  # the part in C: `socket` itself costs a child ten times as much
 
     end = _socket.socket(fileno=os.dup(fd))

@@ -1,4 +1,4 @@
-"""The sending half of a stream: bytes, once accepted, leave in order and whole, whatever happens to who sent them.
+"""The sending half of a stream: bytes, once accepted, leave in order and whole, whatever happens to whoever sent them.
 
 When to write is a choice between latency and throughput, and the writer makes it by what it sees:
 

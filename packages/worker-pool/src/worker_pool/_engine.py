@@ -8,7 +8,7 @@ import anyio
 
 from ._acks import PATIENCE, AckFeed
 from ._demand import Demand
-from ._errors import PoolBroken, PoolClosed
+from ._errors import PoolBroken, PoolClosed, told
 from ._events import Events, TaskFinished, TaskStarted, WorkerStarted, WorkerStartFailed, WorkerStopped, log
 from ._feeds import Feed
 from ._home import Home, own_home
@@ -167,7 +167,7 @@ class Engine:
         if slots > self.slots:  # its lists hold more than one input
             self.slots = slots
             for feed in tuple(self.feeds):
-                if feed.sink is None:  # the others read ahead of who looks at outcomes: see `OutcomeStream`
+                if feed.sink is None:  # the others read ahead of whoever looks at outcomes: see `OutcomeStream`
                     feed.widen(2 * slots)
         self.roster.started(host)
         self.watchdog.watched.add(host)
@@ -187,7 +187,7 @@ class Engine:
         is_stuck = bool(self.nested) and self.nested >= sum(len(host.seats) for host in self.hosts)
         delay = self.roster.start_failed(host, error, is_stuck=is_stuck)
         failures = self.roster.failures
-        log.warning("a worker could not be started (%d in a row): %r", failures, error)
+        log.warning("a worker could not be started (%d in a row): %s", failures, told(error))
         if self.events:
             self.events.tell(WorkerStartFailed(error, failures))
         if self.roster.broken is not None:
@@ -218,7 +218,7 @@ class Engine:
 
     # --- begin and end
 
-    async def start(self, group: TaskGroup) -> None:
+    def start(self, group: TaskGroup) -> None:
         """Begin to work in `group`."""
         self._group = group
         self.home.enter()

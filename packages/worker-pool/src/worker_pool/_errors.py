@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 E_co = TypeVar("E_co", bound=Exception, covariant=True)
 
 SHOWN = 2000  # characters of what is the user's, in a sentence or a dead letter: enough to know it by, and no flood
+_INPUTS_SHOWN = 5  # the errors of all are in the group, their inputs in `failures`
 
 
 class PoolError(Exception):
-    """What a pool itself has to complain of. Never raised directly."""
+    """Base of what the pool itself raises. Never raised itself."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuilt, (type(self), self.args, self.__dict__.copy(), self.__cause__)
@@ -49,7 +50,7 @@ class PoolBroken(PoolError):
     """
 
     def __init__(self, failures: int, cause: BaseException | None) -> None:
-        super().__init__(f"no worker could be started, {failures} times in a row; the last error: {_told(cause)}")
+        super().__init__(f"no worker could be started, {failures} times in a row; the last error: {told(cause)}")
         self.failures = failures
         self.__cause__: BaseException | None = cause
 
@@ -57,11 +58,15 @@ class PoolBroken(PoolError):
 class PoolDeadlock(PoolError, RuntimeError):
     """A task of this pool waits for a worker of this pool, and all its workers are held by such tasks."""
 
-    def __init__(self, slots: int) -> None:
-        super().__init__(
-            f"all {slots} slots of the pool are held by tasks that wait for a slot of this very pool; "
-            "raise max_size or concurrency, or give inner work a pool of its own"
-        )
+    def __init__(self, slots: int, *, alone: bool = False) -> None:
+        cure = "raise max_size or concurrency, or give inner work a pool of its own"
+        if alone:
+            held, cure = "an input that must run alone waits", "give inner work a pool of its own"
+        elif slots == 1:
+            held = "the only slot of the pool is held by a task that waits"
+        else:
+            held = f"all {slots} slots of the pool are held by tasks that wait"
+        super().__init__(f"{held} for a slot of this very pool; {cure}")
 
 
 class StartTimeout(PoolError, TimeoutError):
@@ -118,6 +123,8 @@ class WorkFailed(ExceptionGroup[E_co]):
         self = super().__new__(cls, message, errors)  # type: ignore[arg-type]
         self.summary = summary
         self.left_out = left_out
+        if errors:
+            self.add_note(_inputs_of(summary.failures))
         return self
 
     def __init__(self, summary: Summary) -> None:
@@ -152,7 +159,17 @@ def shown(thing: object) -> str:
         text = repr(thing)
     except Exception as error:
         text = f"<{type(thing).__name__}, whose repr raised {type(error).__name__}>"
-    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
+    return cut(text)
+
+
+def cut(text: str, length: int = SHOWN) -> str:
+    """Return at most `length` characters of `text`."""
+    return text if len(text) <= length else text[: length - 3] + "..."
+
+
+def _inputs_of(failures: Sequence[Failure[Any]]) -> str:
+    more = ", ..." if len(failures) > _INPUTS_SHOWN else ""
+    return "what failed: " + ", ".join(cut(shown(failure.input), 100) for failure in failures[:_INPUTS_SHOWN]) + more
 
 
 def said_yes(name: str, answer: object) -> bool:
@@ -164,11 +181,11 @@ def said_yes(name: str, answer: object) -> bool:
     return bool(answer)
 
 
-def _told(error: BaseException | None) -> str:
+def told(error: BaseException | None) -> str:
     """Name an error as a traceback does: by its type, and by its text if it has one. Its repr is made for debuggers."""
     name = type(error).__name__
     try:
         text = str(error)
     except Exception:  # it is the user's, and that of a broken pool must not break more
         text = ""
-    return f"{name}: {text}" if text else name
+    return cut(f"{name}: {text}" if text else name)

@@ -55,7 +55,7 @@ class Feed(Intake):
 
     @property
     def outstanding(self) -> int:
-        """How many inputs have been taken and are not over: see above."""
+        """How many inputs have been taken and are not over: see `_intake`."""
         over = self._looked_at if self.sink is not None else self._looked_at + self.succeeded
         return self.taken - over
 

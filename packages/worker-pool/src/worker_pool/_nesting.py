@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def is_inside(engine: Engine) -> bool:
-    """Return whether an input of this pool is being executed here, or by who started this task."""
+    """Return whether an input of this pool is being executed here, or by whoever started this task."""
     return _lane_of(engine) is not None
 
 
@@ -38,7 +38,7 @@ def nested(engine: Engine) -> Generator[None]:
         return
     runs_alone = lane.job is not None and lane.job.alone
     if runs_alone or (not lane.nested and engine.nested + 1 >= engine.options.slots):
-        raise PoolDeadlock(1 if runs_alone else engine.options.slots)
+        raise PoolDeadlock(engine.options.slots, alone=runs_alone)
     engine.nested += not lane.nested
     lane.nested += 1
     if engine.demand.has_held:  # a job that is to run alone need not wait for one that only waits

@@ -98,7 +98,7 @@ class WorkPool(Generic[In, Out]):
         keep_whole()
         self._group = anyio.create_task_group()
         await self._group.__aenter__()
-        await self._engine.start(self._group)
+        self._engine.start(self._group)
         return self
 
     async def __aexit__(
@@ -133,7 +133,7 @@ class WorkPool(Generic[In, Out]):
         What the source itself raises comes bare, once, after the inputs before it have ended. A shutdown makes it
         return early; see `Summary.unfinished`. Cancelled, it cancels its inputs and waits until they have let go.
 
-        Raises: `WorkFailed`; `PoolBroken` if no worker can be started; `PoolClosed` if it comes too late.
+        Raises: `WorkFailed`; `PoolBroken` if no worker can be started; `PoolClosed` if the pool is closed.
         """
         is_handled = callable(on_failure)
         _check_handling(on_failure, max_errors)

@@ -88,7 +88,7 @@ class Port:
     def check(self, now: float) -> float:
         """See `Watched`."""
         if self._limit == math.inf or (self._late and not self._overlaps):
-            return math.inf  # in line behind one that was given up nobody's time runs
+            return math.inf  # it waits behind one that was given up: its own time has not begun
         for batch in tuple(self._batches):
             if 0 not in batch.over:
                 continue

@@ -21,7 +21,7 @@ class Retry:
     """Run an input again after a failure, up to `attempts` runs in all.
 
     The n-th wait is `min(backoff * factor ** (n - 1), max_backoff)` seconds, of which a random part of up to
-    `jitter` (0 to 1) is left away, so that what failed together does not come back together. With the defaults:
+    `jitter` (0 to 1) is taken off, so that what failed together does not come back together. With the defaults:
     0.1 s, then 0.2 s, each at least half of that.
 
     Only errors that match `on` are retried. The input may have done half of its work before it failed: ask for

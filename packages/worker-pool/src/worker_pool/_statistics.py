@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from ._roster import Phase
@@ -53,7 +53,7 @@ class Statistics:
 
 def statistics_of(engine: Engine) -> Statistics:
     """Add up what is over and what goes on."""
-    tally = engine.tally.copy()
+    tally = replace(engine.tally)
     for feed in engine.feeds:
         tally.add(feed)
     tally.run_time += sum(host.info.run_time for host in engine.hosts if host.seats)
@@ -64,16 +64,5 @@ def statistics_of(engine: Engine) -> Statistics:
         leaving=phases.count(Phase.LEAVING),
         running=sum(seat.load for host in engine.hosts for seat in host.seats),
         waiting=engine.demand.waiting + sum(feed.in_stock for feed in engine.feeds),
-        succeeded=tally.succeeded,
-        failed=tally.failed,
-        unfinished=tally.unfinished,
-        handed_back=tally.handed_back,
-        retried=tally.retried,
-        lost=tally.lost,
-        dropped=tally.dropped,
-        started=tally.started,
-        start_failures=tally.start_failures,
-        stopped=tally.stopped,
-        wait_time=tally.wait_time,
-        run_time=tally.run_time,
+        **asdict(tally),
     )

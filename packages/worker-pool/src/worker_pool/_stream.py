@@ -30,10 +30,10 @@ class OutcomeStream(Generic[In, Out]):
     """An async iterator of outcomes, from `pool.stream`. Enter it, then iterate.
 
     Inputs are taken from its source from when it is entered, as workers are free, and at most twice as many as the
-    workers have at once before their outcomes are looked at: a slow consumer slows the source. (An unordered stream
-    that passes within a millisecond takes up to 64.) It ends after the last outcome. `PoolBroken` and what the source
-    itself raised come then, once, bare. Leaving it early, by `break`, error or cancellation, cancels the inputs that
-    still run and waits until they have let go.
+    workers have at once before their outcomes are looked at: a slow consumer slows the source. (If the consumer
+    comes back within a millisecond, an unordered stream takes up to 64.) It ends after the last outcome. `PoolBroken`
+    and what the source itself raised come then, once, bare. Leaving it early, by `break`, error or cancellation,
+    cancels the inputs that still run and waits until they have let go.
     """
 
     def __init__(self, engine: Engine, source: Any, ordered: bool) -> None:

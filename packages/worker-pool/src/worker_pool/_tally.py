@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -30,7 +30,3 @@ class Tally:
         """Add the counts of a call."""
         for name in ("succeeded", "failed", "unfinished", "handed_back", "retried", "lost"):
             setattr(self, name, getattr(self, name) + getattr(feed, name))
-
-    def copy(self) -> Tally:
-        """Return a copy."""
-        return Tally(*(getattr(self, field.name) for field in fields(self)))

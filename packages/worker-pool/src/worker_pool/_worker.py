@@ -179,14 +179,17 @@ async def open_worker(
 def check_maker(make_worker: object) -> None:
     """Refuse what can't be called without arguments: `WorkPool(fetch)` is meant as `WorkPool(lambda: fetch)`."""
     if not callable(make_worker):
-        raise TypeError(f"make_worker must be a function without arguments that makes a worker, got {make_worker!r}")
+        raise TypeError(
+            f"make_worker must be a function without arguments that makes a worker, got {make_worker!r}.\n"
+            "  A pool makes a worker each time that it needs one: WorkPool(lambda: ...)"
+        )
     try:
         inspect.signature(make_worker).bind()
     except ValueError:  # it is written in C, and does not say what it takes
         return
     except TypeError as error:
         raise TypeError(
-            f"make_worker must be a function without arguments that makes a worker, and {make_worker!r}: {error}.\n"
+            f"make_worker must be a function without arguments that makes a worker, got {make_worker!r}: {error}.\n"
             "  An async function of one input is a worker itself: WorkPool(lambda: function)"
         ) from None
 

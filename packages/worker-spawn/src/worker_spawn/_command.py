@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
+
+from worker_ipc import SpawnError
 
 Command: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 """A program, or a program and its arguments."""
@@ -21,15 +24,22 @@ def argv(command: Command) -> list[str]:
     A string or path names one program; it is never split at spaces and never given to a shell. A script is run by
     what it is written for: `.py` by this interpreter, `.js`, `.mjs` and `.cjs` by the `node` on PATH.
     """
-    words = [os.fspath(command)] if isinstance(command, (str, os.PathLike)) else [os.fspath(word) for word in command]
-    if not words:
-        raise ValueError("command must name a program, got an empty sequence")
+    words = _words(command)
     suffix = Path(words[0]).suffix
     if suffix == ".py":
         return [sys.executable, *words]
     if suffix in _NODE:
         return [shutil.which("node") or "node", *words]
     return words
+
+
+def check_script(command: Command, folder: str | os.PathLike[str]) -> None:
+    """Raise SpawnError if `command` is a script that is not there: its interpreter would start, and then die of it."""
+    script = _words(command)[0]
+    is_script = Path(script).suffix in {".py", *_NODE}
+    if is_script and os.path.isdir(folder) and not os.path.exists(os.path.join(folder, script)):
+        missing = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), script)
+        raise SpawnError(tuple(argv(command)), missing)
 
 
 def title(words: Sequence[str]) -> str:
@@ -40,3 +50,10 @@ def title(words: Sequence[str]) -> str:
         shown = [script.name, *words[2:]]
     text = " ".join(shown)
     return text if len(text) <= 80 else f"{text[:79]}…"
+
+
+def _words(command: Command) -> list[str]:
+    words = [os.fspath(command)] if isinstance(command, (str, os.PathLike)) else [os.fspath(word) for word in command]
+    if not words:
+        raise ValueError("command must name a program, got an empty sequence")
+    return words

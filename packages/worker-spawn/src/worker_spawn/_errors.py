@@ -9,12 +9,14 @@ A child that breaks the wire raises `worker_ipc.ProtocolError`, a command that c
 
 from __future__ import annotations
 
+import re
 import signal as _signals
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from worker_ipc import ChannelClosed
 
+_UNPRINTABLE = re.compile(r"[^\S\n\t ]|[^\s!-~]")  # perhaps: `_escape` looks again
 Phase: TypeAlias = Literal["init", "execute", "release", "destroy"]
 
 _STDERR_SHOWN = (
@@ -94,7 +96,8 @@ class FunctionError(Exception):
     """The function of a `function_worker` raised. The child is unharmed and takes the next input.
 
     `type` is the name of the exception's class as the child knows it (``"builtins.ValueError"``), `message` its text,
-    `traceback` the child's traceback. All three are text, cut to a sane length: nothing of them is evaluated here.
+    `traceback` the child's traceback, which is a note of the error too. All three are text, cut to a sane length:
+    nothing of them is evaluated here, and what is printed of them is escaped.
     """
 
     type: str
@@ -106,13 +109,25 @@ class FunctionError(Exception):
         self.type = type
         self.message = message
         self.traceback = traceback
+        if traceback:
+            self.add_note(printable(traceback.rstrip()))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuilt, (type(self), self.args, self.__dict__.copy())
 
     def __str__(self) -> str:
         name = self.type.removeprefix("builtins.")
-        return f"{name}: {self.message}" if self.message else name
+        return printable(f"{name}: {self.message}" if self.message else name)
+
+
+def printable(text: str) -> str:
+    """Escape what a terminal would obey: a log shows what a child says, it does not do it."""
+    return text if text.isprintable() else _UNPRINTABLE.sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    character = match[0]
+    return character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
 
 
 def _rebuilt(kind: type[Exception], args: tuple[Any, ...], state: dict[str, Any]) -> Exception:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, overload
 
 from worker_ipc import ChannelClosed, ChildStream, open_stream
 from worker_ipc.codecs import Codec, JsonLines, Pickled
@@ -17,14 +17,13 @@ from . import _journal
 from ._errors import WorkerDied
 from ._function_calls import FunctionCalls, read_greeting
 from ._in_process import InProcessWorker
+from ._typevars import InputT, ResultT
 from ._withdrawal import withdrawing
 from ._worker import NotEntered, SpawnedWorker, logger
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-InputT = TypeVar("InputT")
-ResultT = TypeVar("ResultT")
 
 Setup: TypeAlias = str | Callable[[], object]
 
@@ -46,7 +45,8 @@ class function_worker(NotEntered, Generic[InputT, ResultT]):  # noqa: N801 - it 
         setup: a function without arguments, named likewise, that each child calls once, before its first input.
         codec: `JsonLines()`, the default: what JSON holds and nothing else. `Pickled()`: any Python object, arrays
             without copies; only for functions you trust with this process.
-        in_process: call the function here, without a child: for a debugger. It blocks the event loop.
+        in_process: call the function here, without a child: for a debugger. It blocks the event loop, what it raises
+            comes as it is, and nothing is encoded.
         cwd, env, inherit_env, stderr: of the child, as for `worker_ipc.open_child`.
 
     What the function raises is raised here as `FunctionError` (type, message and traceback as text), and the child

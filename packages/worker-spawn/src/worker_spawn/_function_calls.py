@@ -14,10 +14,10 @@ from worker_ipc import ChannelClosed, ChildStream, EncodeError, ProtocolError
 from worker_ipc.codecs import Pickled
 from worker_pool import NotStarted, Settle
 
-from ._errors import FunctionError, WorkerDied
+from ._errors import FunctionError, WorkerDied, printable
 from ._journal import BEGUN, FROM, TO, Journal
 from ._settling import Telling, settle_unsent
-from ._worker import SpawnedWorker, printable
+from ._worker import SpawnedWorker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -53,7 +53,7 @@ class Replies:
         self._held = 0  # bytes in the journal's buffer
         self._replies = 0  # among them
         self._written = 0  # replies that the channel has been given
-        self._writing = allocate_lock()  # held by who writes to the channel
+        self._writing = allocate_lock()  # held by whoever writes to the channel
         self._aside: deque[bytes | Sequence[Buffer]] = deque()  # messages of others, for whoever writes next
         self._is_copy = False
 

@@ -16,8 +16,10 @@ ResultT = TypeVar("ResultT")
 class _ThisProcess:
     """Owns nothing, and so ends nothing."""
 
-    pid = os.getpid()
     active = True
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
 
     async def destroy(self, grace: float = 0.0) -> None:
         return

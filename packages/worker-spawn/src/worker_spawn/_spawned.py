@@ -17,18 +17,17 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, overload
 
 from worker_ipc import ParentChannel, SpawnError, open_child, open_stream
 
-from ._command import Command, argv, title
+from ._command import Command, argv, check_script, title
 from ._conversation import Conversable, ConversationWorker
 from ._requests import ManyRequests, RequestWorker
 from ._transcript import transcribed
+from ._typevars import InputT, ResultT
 from ._worker import NotEntered, SpawnedWorker, logger
 
 if TYPE_CHECKING:
     import os
     from types import TracebackType
 
-InputT = TypeVar("InputT")
-ResultT = TypeVar("ResultT")
 ChannelT = TypeVar("ChannelT", bound=Conversable)
 HookT = TypeVar("HookT")
 
@@ -45,7 +44,8 @@ class spawned_worker(NotEntered, Generic[InputT, ResultT]):  # noqa: N801 - it r
 
     Args:
         command: the program, or the program and its arguments. A `.py` script runs under this interpreter, `.js` and
-            `.mjs` under node. Never split, never given to a shell.
+            `.mjs` under node; a relative path is one of the child's working directory. Never split, never given to a
+            shell.
         execute: an async function of `(channel, input)` that holds one conversation and returns its result. Or the
             name of a method, which is requested with the input as its one argument: the fastest form, with no task
             per input, and `WorkPool(concurrency=8)` keeps eight requests in flight. A child that gives no function to
@@ -108,15 +108,18 @@ class spawned_worker(NotEntered, Generic[InputT, ResultT]):  # noqa: N801 - it r
         transcript: str | os.PathLike[str] | None = None,
         **options: Any,
     ) -> None:
+        self._command = command
         self._argv = argv(command)
         if isinstance(execute, str) and open is open_stream:
             raise ValueError(f"execute={execute!r} is a request, and those need a channel: open=open_child")
-        self._is_one_name = isinstance(command, str)
         self._transcript: AbstractContextManager[object] = nullcontext()
         if transcript is not None:
             codec = transcribed(open is open_child, options.get("codec"), transcript)
             options["codec"] = self._transcript = codec
-        inspect.signature(open).bind(self._argv, **options)  # a typo in an option is an error here and now
+        try:
+            inspect.signature(open).bind(self._argv, **options)  # a typo in an option is an error here and now
+        except TypeError as error:
+            raise TypeError(f"spawned_worker() {error}") from None
         self._open = open
         self._options = options
         self._execute = execute
@@ -126,12 +129,7 @@ class spawned_worker(NotEntered, Generic[InputT, ResultT]):  # noqa: N801 - it r
     async def __aenter__(self) -> SpawnedWorker[InputT, ResultT]:
         async with AsyncExitStack() as stack:
             stack.enter_context(self._transcript)
-            try:
-                channel = await stack.enter_async_context(self._open(self._argv, **self._options))
-            except SpawnError as error:
-                if self._is_one_name and " " in self._argv[0]:
-                    error.add_note("a string names one program; a program and its arguments go into a list")
-                raise
+            channel = await self._start(stack)
             worker = self._make(channel)
             stack.push_async_callback(worker.end)
             logger.info("worker %s started", worker.id)
@@ -146,6 +144,16 @@ class spawned_worker(NotEntered, Generic[InputT, ResultT]):  # noqa: N801 - it r
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
         return await self._running.__aexit__(exc_type, exc, traceback)
+
+    async def _start(self, stack: AsyncExitStack) -> Any:
+        try:
+            if self._open in (open_child, open_stream):  # another may start it on another machine
+                check_script(self._command, self._options.get("cwd") or ".")
+            return await stack.enter_async_context(self._open(self._argv, **self._options))
+        except SpawnError as error:
+            if isinstance(self._command, str) and " " in self._command:
+                error.add_note("a string names one program; a program and its arguments go into a list")
+            raise
 
     @staticmethod
     async def _say_goodbye(worker: SpawnedWorker[Any, Any], destroy: Hook[Any], channel: Any) -> None:

@@ -144,7 +144,7 @@ WORKER_NAMES = {"active", "busy", "execute", "id", "pid", "rss", "submit"}
 
 
 class NotEntered:
-    """Says how to get the worker, to who takes the description of one for it."""
+    """Says how to get the worker, to whoever takes the description of one for it."""
 
     if not TYPE_CHECKING:  # a type checker knows by itself what is not there
 
@@ -153,10 +153,3 @@ class NotEntered:
             if name in WORKER_NAMES:
                 raise AttributeError(f"{kind} has no {name!r}: enter it first, async with {kind}(...) as worker")
             raise AttributeError(f"{kind!r} object has no attribute {name!r}")
-
-
-def printable(text: str) -> str:
-    """Escape what a terminal would obey: a log shows what a child says, it does not do it."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)

@@ -73,6 +73,9 @@ def test_all_support_the_same_pythons_under_the_same_license(package: Path) -> N
 # --- Dependencies ------------------------------------------------------------------------------------------------
 
 
+BROUGHT_BY_TYPE_CHECKERS = {"typing_extensions"}  # only ever imported for them, under TYPE_CHECKING
+
+
 def imported_by(package: Path) -> set[str]:
     names = set()
     for source in package.glob("src/**/*.py"):
@@ -81,7 +84,7 @@ def imported_by(package: Path) -> set[str]:
                 names |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
                 names.add(node.module.split(".")[0])
-    return names - set(sys.stdlib_module_names)
+    return names - set(sys.stdlib_module_names) - BROUGHT_BY_TYPE_CHECKERS
 
 
 @every_package_with_code

@@ -63,7 +63,9 @@ def watch(outcome, ignore=()):
     except Exception as error:
         kind = type(error)
         outcome["raised"] = [kind.__module__.partition(".")[0], kind.__qualname__, str(error)]
-        outcome["texts"] = [type(value).__name__ for value in vars(error).values()]
+        notes = getattr(error, "__notes__", [])
+        told = [value for value in vars(error).values() if value is not notes]
+        outcome["texts"] = [type(value).__name__ for value in told + notes]
         outcome["data"] = getattr(error, "data", None)
     finally:
         watching = ()

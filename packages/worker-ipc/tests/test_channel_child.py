@@ -43,6 +43,28 @@ def test_it_answers_events_and_ends_quietly_with_its_parent(child):
     process.ends_quietly()
 
 
+def test_it_may_close_the_channel_and_go_on(child):
+    process = child(
+        """
+        for number in range(100):
+            channel.send_nowait("number", {"data": number})
+        await channel.close()
+        await channel.close()
+        assert not channel.active
+        for wait in (lambda: channel.send("more"), lambda: channel.listen_once("any"), lambda: channel.request("any")):
+            try:
+                await wait()
+            except ChannelClosed as error:
+                assert str(error) == "the channel was closed on this side", error
+            else:
+                raise AssertionError("not reached")
+        """
+    )
+    assert [process.receive()["data"] for _ in range(100)] == list(range(100))
+    assert process.receive() is None
+    assert process.wait() == 0
+
+
 @pytest.mark.wire("F6")
 @pytest.mark.parametrize("blocking", [True, False])
 @pytest.mark.parametrize("fd", [None, 0, 1, 2])

@@ -65,6 +65,7 @@ async def test_every_way_to_make_a_worker_works(make: Any) -> None:
         assert await pool.execute(21) == 42
         assert (await pool.process(range(5))).succeeded == 5
     await check_worker(make, [1, 2, 3])
+    await check_worker(make)
 
 
 async def test_what_is_no_worker_breaks_the_pool_with_a_sentence() -> None:

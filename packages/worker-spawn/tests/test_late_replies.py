@@ -78,11 +78,17 @@ async def test_a_reply_after_its_time_limit_is_not_taken_for_the_next_input(kind
 @every_kind
 async def test_a_reply_to_a_caller_that_gave_up_is_not_taken_for_the_next_one(kind: str, seed: int) -> None:
     chance = random.Random(seed)
+    gave_up = []
     async with WorkPool(KINDS[kind], max_size=1) as pool:
         for number, delay in orders(seed):
             with anyio.move_on_after(delay * chance.random() if delay else math.inf) as patience:
-                assert await pool.execute((number, delay)) == number
-            assert patience.cancelled_caught == (delay > 0)
+                assert (
+                    await pool.execute((number, delay)) == number
+                )  # on a busy machine also one that was not waited for
+            if patience.cancelled_caught:
+                gave_up.append(delay)
+    assert gave_up  # else nothing was late
+    assert all(gave_up)
 
 
 async def test_overlapping_requests_that_answer_in_any_order_find_their_own_inputs(seed: int) -> None:

@@ -10,7 +10,7 @@ from anyio import CancelScope, sleep
 from ._adopt import adopt
 from ._channel import Channel
 from ._core import Core
-from ._errors import ChannelClosed
+from ._errors import ChannelClosed, closed_here
 from ._group import bare_task_group
 from ._interrupts import ignore_interrupts
 from ._readiness import current_loop
@@ -59,6 +59,17 @@ class ChildChannel(Channel):
     Iterations end quietly when the parent closes the channel. A message is in the kernel's hands when `send` returns,
     and so is a reply before the next message is handled: a crash can't lose what was already answered.
     """
+
+    async def close(self) -> None:
+        """End the conversation, as leaving the block does: what was sent leaves first, later calls raise ChannelClosed.
+
+        Idempotent. Cancelled while the parent does not read, it is closed without the rest.
+        """
+        self._core.check_thread()
+        try:
+            await self._core.stream.drained()
+        finally:
+            self._core.settle(closed_here())
 
 
 @asynccontextmanager
@@ -113,5 +124,5 @@ async def open_parent(
             if error.__class__ is not ChannelClosed or not parent.is_gone:
                 raise
         finally:
-            core.settle(ChannelClosed("the channel was closed on this side"))
+            core.settle(closed_here())
             restore_interrupts()

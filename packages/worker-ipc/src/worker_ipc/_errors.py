@@ -121,6 +121,11 @@ class ChannelClosed(WorkerIpcError):
         return f"{text}; its last words: {last[-200:]}" if last else text
 
 
+def closed_here(pid: int | None = None) -> ChannelClosed:
+    """Say that nobody but this side is to blame."""
+    return ChannelClosed("the channel was closed on this side", pid=pid)
+
+
 class Overrun(ChannelClosed):
     """The peer sent more than may be held here while nobody read it. Compare `WouldBlock`: that is the other way."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, final
 
 from anyio import move_on_after
 
-from ._errors import ChannelClosed
+from ._errors import ChannelClosed, closed_here
 from ._writer import flush_within
 
 if TYPE_CHECKING:
@@ -43,7 +43,10 @@ class Child:
         if self._ending is not None:
             reader = self._ending.stream.reader
             reader.drain()
-            self._ending.settle(death(self.process, reader.pending))
+            died = death(self.process, reader.pending)
+            self._ending.settle(died)
+            if (error := self._ending.error) is not None:  # it may have ended before, for another reason
+                error.returncode, error.signal, error.stderr = died.returncode, died.signal, died.stderr
 
     def left(self, ending: Ending, truncated: int) -> None:
         """End of file: the exit follows, or the child goes on without us."""
@@ -71,8 +74,7 @@ class Child:
             ending.check_thread()
         if ending.error is None:
             await flush_within(ending.stream.writer, min(EXIT_TIME, grace))
-        closed = ChannelClosed("the channel was closed on this side", pid=self.process.pid)
-        await self.process.end(partial(ending.settle, closed), grace=grace)
+        await self.process.end(partial(ending.settle, closed_here(self.process.pid)), grace=grace)
 
     @asynccontextmanager
     async def destroyed_on_leaving(self) -> AsyncGenerator[None, None]:

@@ -109,7 +109,8 @@ class Reader:
             pending = self._decoder.pending
             messages = self._feed(self._view[:count])
             if messages:
-                self._sink.received(messages, (pending + count) // len(messages) + OBJECT)
+                size = pending + count - self._decoder.pending
+                self._sink.received(messages, size // len(messages) + OBJECT)
         except Exception as error:
             self._break(error)
             return 0

@@ -157,6 +157,7 @@ class Engine:
         self._number += 1
         host = Host(self, self._number)
         self.hosts.add(host)
+        self.watchdog.watched.add(host)
         self._group.start_soon(host.run)
         return host
 
@@ -170,7 +171,6 @@ class Engine:
                 if feed.sink is None:  # the others read ahead of whoever looks at outcomes: see `OutcomeStream`
                     feed.widen(2 * slots)
         self.roster.started(host)
-        self.watchdog.watched.add(host)
         self.watchdog.watched.update(host.seats)
         log.debug("worker %r is ready after %.3f s", host.info.id, event.took)
         if self.events:
@@ -179,6 +179,7 @@ class Engine:
     def start_failed(self, host: Host, error: BaseException) -> None:
         """A worker could not be started; after a while another is tried, or the pool is broken."""
         self.hosts.discard(host)
+        self.watchdog.watched.discard(host)
         if self.is_closed:
             self.roster.gone(host)
             self.check_quiet()

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from ._job import Job
 
 
+LET_GO = 0.5  # seconds between a cancellation and the end of what it ends, on a busy machine
+
+
 class Host:
     """Its task is `run`. `leave` may be called at any time, by anyone: no more inputs, then the end."""
 
@@ -46,6 +49,8 @@ class Host:
         self._reason = "closed"
         self._begun = perf_counter()
         self._has_started = False
+        self._due = math.inf  # when to give it up
+        self._is_over = False  # given up, or gone
         self._has_active = False
         self._may_give_back: bool | None = None  # decided when it first does
         self._retires = False
@@ -65,8 +70,13 @@ class Host:
                 self.engine.roster.leaving(self)
             for seat in self.seats:
                 seat.dismiss()
-        if now or not any(seat.load for seat in self.seats):
+        if now or not self.is_busy:
             self._left.set()
+
+    def give_up(self) -> None:
+        """Count it as gone although its task does not end, whatever is cancelled: its slot is free for another."""
+        self._life.cancel()
+        self._account_for_end(None, in_time=False)
 
     def abort(self) -> None:
         """End, whatever is under way."""
@@ -110,9 +120,14 @@ class Host:
             log.exception("retire raised on %r", self.info)
             return True
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether it has inputs."""
+        return any(seat.load for seat in self.seats)
+
     def is_idle(self) -> bool:
         """Whether it works and has nothing to do."""
-        return self._has_started and not self.leaving and not any(seat.load for seat in self.seats)
+        return self._has_started and not self.leaving and not self.is_busy
 
     def seat_idle(self) -> None:
         """A seat of this worker found no work: if no other has some, its time until `idle_timeout` begins."""
@@ -122,7 +137,13 @@ class Host:
             self.engine.watchdog.expect(self.idle_since + timeout)
 
     def check(self, now: float) -> float:
-        """See `Watched`: the end of a worker that was idle for too long."""
+        """See `Watched`: the end of a worker that was idle for too long, or that does not end."""
+        if self._due <= now:
+            self.give_up()
+            return math.inf
+        return min(self._due, self._check_idle(now))
+
+    def _check_idle(self, now: float) -> float:
         timeout = self.engine.options.idle_timeout
         if timeout is None or not self.is_idle():
             return math.inf
@@ -140,7 +161,7 @@ class Host:
         own_home.set(self.engine.home)
         try:
             with self._life:
-                self._move_deadline(self.engine.options.init_timeout)
+                self._move_deadline(self.engine.options.init_timeout, self.engine.options.destroy_timeout)
                 await self._live()
         except BaseException as exc:
             error = exc
@@ -152,15 +173,18 @@ class Host:
             self._account_for_end(error)
             raise error
 
-    def _account_for_end(self, error: BaseException | None) -> None:
+    def _account_for_end(self, error: BaseException | None, *, in_time: bool = True) -> None:
         """Let the pool know: it waits for this."""
+        if self._is_over:
+            return
+        self._is_over, self._due = True, math.inf
         if not self._has_started:
             if error is None:
                 error = StartTimeout(self.engine.options.init_timeout)
             self.engine.start_failed(self, error)
             return
         self._settle_rest(error)
-        if self._life.cancelled_caught:
+        if self._life.cancelled_caught or not in_time:
             log.warning("worker %r did not end within %g s", self.info.id, self.engine.options.destroy_timeout)
         elif error is not None:
             log.warning("worker %r ended with %r", self.info.id, error, exc_info=error)
@@ -169,7 +193,7 @@ class Host:
     async def _live(self) -> None:
         options = self.engine.options
         async with open_worker(self.engine.make_worker, options.destroy_timeout, self._check_in_time) as worker:
-            self._life.deadline = math.inf
+            self._life.deadline = self._due = math.inf
             try:
                 self._start(worker)
                 await self._serve()
@@ -214,8 +238,11 @@ class Host:
             for seat in self.seats:
                 lanes.start_soon(seat.run)
 
-    def _move_deadline(self, seconds: float) -> None:
+    def _move_deadline(self, seconds: float, and_then: float = 0.0) -> None:
+        """Cancel it in so many seconds, and give it up if it has not ended by then, and some more."""
         self._life.deadline = anyio.current_time() + seconds
+        self._due = perf_counter() + seconds + and_then + LET_GO
+        self.engine.watchdog.expect(self._due)
 
     def _settle_rest(self, error: BaseException | None) -> None:
         """Give every input that the worker left behind its one outcome."""

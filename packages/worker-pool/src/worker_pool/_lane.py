@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, TypeAlias
 
 import anyio
-from anyio.lowlevel import checkpoint
+from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from ._errors import TaskAborted, TaskTimeout
 from ._events import log
@@ -31,6 +31,8 @@ Verdict: TypeAlias = Callable[["Job", "WorkerInfo", float, float], None]
 
 BREATH = 64  # inputs between two visits to the event loop, if none of them suspends: 0.05 us per input
 LONGEST = 0.001  # ... or seconds, whichever comes first: other tasks wait no longer than that
+
+MOMENT = 0.01  # seconds: a result that comes so soon after a cut was on its way before it
 
 _ENDS_OF_ONE = (Exception, SystemExit, GeneratorExit)
 """What may end one input, and nothing else."""
@@ -53,6 +55,7 @@ class Lane:
         self._resetting = False  # in `release`
         self._tasks_seen = 0
         self._verdict: Verdict | None = None
+        self._cut_at = 0.0
         self._halted = False  # cut, or dismissed: no further job
         self._scope = anyio.CancelScope()
         self._woken: anyio.Event | None = None
@@ -76,7 +79,9 @@ class Lane:
 
     def check(self, now: float) -> float:
         """See `Watched`."""
-        if self._verdict is not None or self._limit == math.inf:
+        if self._verdict is not None:
+            return self._check_cut(now)
+        if self._limit == math.inf:
             return math.inf
         if self.job is None and not self._resetting:
             # Idle. It may be busy again in a moment: to look once more is cheaper than to be told of that each time.
@@ -86,14 +91,27 @@ class Lane:
         if due > now:
             return due
         self.cut(self._time_out)
+        return self._check_cut(now)
+
+    def _check_cut(self, now: float) -> float:
+        """Give up what ignores its cancellation for too long: its input, and then its worker."""
+        patience = self.host.engine.options.destroy_timeout
+        if self._cut_at + patience > now:
+            return self._cut_at + patience
+        self._execute_verdict()
+        self.host.leave("in doubt")
+        if self.host.is_busy:  # with the inputs of its neighbours: they may finish
+            return now + patience
+        self.host.give_up()
         return math.inf
 
     def cut(self, verdict: Verdict) -> None:
         """Cancel what runs here; `verdict` will be its end, unless it ends by itself in this very moment."""
         if self._verdict is None:
-            self._verdict = verdict
+            self._verdict, self._cut_at = verdict, perf_counter()
             self._halted = True
             self._scope.cancel()
+            self.host.engine.watchdog.expect(self._cut_at + self.host.engine.options.destroy_timeout)
 
     def cut_where(self, is_unwanted: Callable[[Job], bool], verdict: Verdict) -> None:
         """Cut what runs here if it is unwanted."""
@@ -129,14 +147,14 @@ class Lane:
                         raise
                     log.debug("an execute that was cut short raised", exc_info=True)
                 self._execute_verdict()
+                self._verdict, self._halted = None, self.host.leaving
         finally:
             demand.part(self)
 
     def _execute_verdict(self) -> None:
-        verdict, self._verdict, job, self.job = self._verdict, None, self.job, None
-        self._halted = self.host.leaving
-        if verdict is not None and job is not None:
-            verdict(job, self.host.info, self.since, perf_counter())
+        job, self.job = self.job, None
+        if self._verdict is not None and job is not None:
+            self._verdict(job, self.host.info, self.since, perf_counter())
             if not self.host.survives_cancel:
                 self.host.leave("in doubt")
 
@@ -196,6 +214,8 @@ class Lane:
                 engine.task_starts(job, info, started)
             try:
                 result = await execute(job.input)
+                if self._verdict is not None and perf_counter() > self._cut_at + MOMENT:
+                    await checkpoint_if_cancelled()  # its cancellation, which it ignored
             except BaseException as error:
                 ended = perf_counter()
                 if not self._may_fail(error):

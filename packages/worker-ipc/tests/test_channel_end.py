@@ -64,19 +64,6 @@ async def test_a_child_that_breaks_the_rules_of_the_wire_is_ended_and_the_parent
         assert known.value.returncode == channel.returncode
 
 
-async def test_a_wait_after_destroy_has_the_evidence_of_the_end():
-    words = "import sys, time; print('last words', file=sys.stderr, flush=True); time.sleep(60)"
-    async with open_child([sys.executable, "-c", words]) as channel:
-        with anyio.fail_after(10):
-            while "last words" not in channel.stderr:
-                await anyio.sleep(0.001)
-            await channel.destroy()
-            with pytest.raises(ChannelClosed, match="closed on this side") as caught:
-                await channel.listen_once()
-    assert (caught.value.returncode, caught.value.stderr) == (channel.returncode, "last words\n")
-    assert caught.value.returncode is not None
-
-
 @pytest.mark.stress
 @pytest.mark.fault(54)
 @pytest.mark.wire("A7")

@@ -2,11 +2,13 @@
 
 import copy
 import pickle
+import sys
 
+import anyio
 import pytest
 
 import worker_ipc
-from worker_ipc import ChannelClosed, MessageTooLarge, Overrun, ProtocolError, RemoteError, SpawnError
+from worker_ipc import ChannelClosed, MessageTooLarge, Overrun, ProtocolError, RemoteError, SpawnError, open_child
 
 
 def with_evidence(kind):
@@ -47,3 +49,17 @@ def test_the_end_of_a_channel_says_which_process_and_its_last_words():
     error = with_evidence(ChannelClosed)
     assert str(error) == "why (pid 7); its last words: last"
     assert str(ChannelClosed("why")) == "why"
+
+
+@pytest.mark.anyio
+async def test_a_wait_after_destroy_has_the_evidence_of_the_end():
+    words = "import sys, time; print('last words', file=sys.stderr, flush=True); time.sleep(60)"
+    async with open_child([sys.executable, "-c", words]) as channel:
+        with anyio.fail_after(10):
+            while "last words" not in channel.stderr:
+                await anyio.sleep(0.001)
+            await channel.destroy()
+            with pytest.raises(ChannelClosed, match="closed on this side") as caught:
+                await channel.listen_once()
+    assert (caught.value.returncode, caught.value.stderr) == (channel.returncode, "last words\n")
+    assert caught.value.returncode is not None

@@ -200,8 +200,7 @@ class Lane:
     async def _run(self, job: Job) -> None:
         host = self.host
         engine, info, is_plain = host.engine, host.info, host.is_plain
-        execute, demand, listeners = host.execute, engine.demand, engine.events.listeners
-        take = demand.take
+        execute, demand, take, listeners = host.execute, engine.demand, engine.demand.take, engine.events.listeners
         # A block of inputs is accounted for at once: `budget` of them, unless something is due after each.
         budget, since_turn = BREATH if is_plain else 1, 0
         left, block_began = budget, (started := perf_counter())

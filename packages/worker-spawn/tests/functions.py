@@ -9,6 +9,7 @@ import time
 
 state = {"loads": 0}
 held = []
+noted = None
 
 
 def load():
@@ -150,3 +151,15 @@ class Scaler:
     @classmethod
     def double(cls, value):
         return cls(2).scale(value)
+
+
+def note_and_wait(number):
+    """Note that it has begun, in one write, and be busy for a tenth of a millisecond."""
+    global noted
+    if noted is None:
+        noted = os.open(os.environ["BEGUN"], os.O_WRONLY | os.O_APPEND)
+    os.write(noted, b"%d\n" % number)
+    until = time.perf_counter() + 0.0001
+    while time.perf_counter() < until:
+        pass
+    return number

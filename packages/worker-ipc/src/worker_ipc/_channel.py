@@ -76,6 +76,16 @@ class Channel:
         """How many messages were sent so far, of any kind."""
         return self._core.stream.sent
 
+    @property
+    def received(self) -> int:
+        """How many messages were received so far, of any kind."""
+        return self._core.received_count
+
+    @property
+    def refused(self) -> int:
+        """How many requests made here the peer has answered with an error."""
+        return self._core.refused_count
+
     # --- events
 
     async def send(self, type: str, data: Mapping[str, Any] | None = None) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, cast, final, overload
 from anyio import move_on_after
 
 from ._claims import DELIVERED
-from ._errors import ChannelClosed
+from ._errors import CLOSED_HERE, ChannelClosed
 from ._group import bare_task_group
 from ._inbox import Inbox, Receiver
 from ._owner import EXIT_TIME, Child, OwnsChild
@@ -131,6 +131,13 @@ class ChildStream(OwnsChild, Generic[MessageT]):
         """How many messages were sent so far."""
         return self._inbox.stream.sent
 
+    @property
+    def received(self) -> int:
+        """How many messages were received so far."""
+        return self._inbox.received_count
+
+    refused = 0  # it makes no requests, so none is answered with an error
+
     def discard(self) -> None:
         """Drop what was received and not read."""
         self._inbox.discard()
@@ -148,7 +155,8 @@ class ChildStream(OwnsChild, Generic[MessageT]):
         try:
             return await self.receive()
         except ChannelClosed as error:
-            if error.__class__ is ChannelClosed and error.returncode == 0 and not error.truncated:
+            left = error.__class__ is ChannelClosed and error.reason != CLOSED_HERE
+            if left and error.returncode == 0 and not error.truncated:
                 raise StopAsyncIteration from None
             raise
 

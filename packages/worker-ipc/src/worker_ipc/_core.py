@@ -64,6 +64,7 @@ class Core(Ending):
         self._max_queued = max(MAX_QUEUED, max_message)
         self.removers: list[Callable[[], None]] | None = None
         self.received_count: int = 0
+        self.refused_count: int = 0
         self.handler_errors: int = 0
 
     # --- a message arrives
@@ -82,6 +83,7 @@ class Core(Ending):
                     else:
                         if "result" not in message or "error" in message:
                             _rpc.check_reply(message)
+                            self.refused_count += 1
                         settle(message)
                 elif "cmd" in message and is_internal(message):
                     if wants_answer(message):  # Node sends nothing more until it has one (docs/wire.md, "A message")

@@ -121,9 +121,12 @@ class ChannelClosed(WorkerIpcError):
         return f"{text}; its last words: {last[-200:]}" if last else text
 
 
+CLOSED_HERE = "the channel was closed on this side"
+
+
 def closed_here(pid: int | None = None) -> ChannelClosed:
     """Say that nobody but this side is to blame."""
-    return ChannelClosed("the channel was closed on this side", pid=pid)
+    return ChannelClosed(CLOSED_HERE, pid=pid)
 
 
 class Overrun(ChannelClosed):

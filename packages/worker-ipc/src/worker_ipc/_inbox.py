@@ -45,7 +45,7 @@ class Inbox(Ending):
         self._max_queued = max(MAX_QUEUED, max_message)
         self._line = Line()
         self.queue: deque[Entry] = self._line.queue  # looked at for every message
-        self._arrived = 0
+        self.received_count: int = 0
         self._receiver: Receiver[Any] | None = None
         descriptors = child.process.fd_in, child.process.fd_out
         self.stream: MessageStream[Any] = MessageStream(loop, descriptors, codec, self, max_message=max_message)
@@ -55,8 +55,8 @@ class Inbox(Ending):
         if self._receiver is not None:
             self._receiver.received(messages)
             return
-        line, queue, first = self._line, self.queue, self._arrived
-        self._arrived += len(messages)
+        line, queue, first = self._line, self.queue, self.received_count
+        self.received_count += len(messages)
         for number, message in enumerate(messages, first):
             entry = (number, message, size, None)
             if not (line.claims and line.give(entry)):

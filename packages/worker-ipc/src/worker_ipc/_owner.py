@@ -63,8 +63,8 @@ class Child:
     def broke_off(self, ending: Ending, error: ChannelClosed) -> None:
         """A child that breaks the rules is ended."""
         error.pid, error.stderr = self.process.pid, self.process.last_words()
+        self.process.kill()  # first: who accounts for what it has done finds it at rest
         ending.settle(error)
-        self.process.kill()
 
     async def destroy(self, grace: float) -> None:
         """See `OwnsChild.destroy`."""

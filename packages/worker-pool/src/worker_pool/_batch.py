@@ -43,6 +43,12 @@ class Batch:
         self.over[i] = 1
         return self.job(i)
 
+    def give_up(self, i: int) -> None:
+        """Wait for an input no more, although the worker still has it."""
+        self.over[i] = 1
+        self.late = self.late or set()
+        self.late.add(i)
+
     def job(self, i: int) -> Job:
         """Return the job of an input."""
         if self._jobs is not None:
@@ -55,6 +61,12 @@ class Batch:
         if self._jobs is None:
             self._jobs = [self.job(i) for i in range(len(self.inputs))]
         return ((i, job) for i, job in enumerate(self._jobs) if not self.over[i])
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the first that the worker still has was given up. (It has them in the order of the list.)"""
+        position = self.over.find(0)
+        return bool(self.late) and (position < 0 or min(self.late or (), default=0) < position)
 
     # --- the worker's side
 

@@ -214,6 +214,11 @@ class Demand(Generic[J]):
         if not self._idle and not self._waking:
             self._grow()
 
+    def room_grew(self) -> None:
+        """A worker may be started where none could: look for work, also where somebody waits for room to fetch some."""
+        self.stir()
+        self._poke()
+
     @property
     def has_held(self) -> bool:
         """Whether a job waits for all others to end, so that it can run alone."""

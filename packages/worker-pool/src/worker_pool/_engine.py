@@ -199,7 +199,7 @@ class Engine:
 
     def _rested(self) -> None:
         self.roster.rested()
-        self.demand.stir()
+        self.demand.room_grew()
 
     def gone(self, host: Host, event: WorkerStopped) -> None:
         """A worker is no more."""
@@ -214,7 +214,7 @@ class Engine:
         delay = self.roster.gone(host, is_stillborn=is_stillborn)
         if delay is not None:
             self.watchdog.call_later(delay, self._rested)
-        self.demand.stir()
+        self.demand.room_grew()
         self.check_quiet()
 
     # --- begin and end

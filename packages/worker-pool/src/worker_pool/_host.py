@@ -89,7 +89,23 @@ class Host:
 
     def has_not_begun(self, error: BaseException) -> TypeGuard[Exception]:
         """Whether the worker says so of the input whose `execute` raised `error`."""
-        return isinstance(error, Exception) and self.not_started is not None and self.not_started(error)
+        return isinstance(error, Exception) and self.not_started is not None and self._says_not_started(error)
+
+    def _says_not_started(self, error: Exception) -> bool:
+        """Ask the worker. One that can't tell has begun: its input is not run again."""
+        try:
+            return said_yes("not_started", self.not_started(error))
+        except Exception:
+            log.exception("not_started of worker %r raised", self.info.id)
+            return False
+
+    def _is_active(self) -> bool:
+        """Ask the worker. One that can't tell is not."""
+        try:
+            return bool(self.worker.active)
+        except Exception:
+            log.exception("active of worker %r raised", self.info.id)
+            return False
 
     def give_back(self, job: Job, error: Exception, started: float, ended: float) -> None:
         """The worker has come to its end before it began `job`: that runs elsewhere, or fails with `error`."""
@@ -105,7 +121,7 @@ class Host:
     def is_fit(self) -> bool:
         """Whether the worker may take another input; if not, it leaves."""
         if not self.leaving:
-            if self._has_active and not self.worker.active:
+            if self._has_active and not self._is_active():
                 self.leave("inactive")
             elif self._retires and self._wants_retired():
                 self.leave("retired")

@@ -37,8 +37,12 @@ MOMENT = 0.01  # seconds: a result that comes so soon after a cut was on its way
 _ENDS_OF_ONE = (Exception, SystemExit, GeneratorExit)
 """What may end one input, and nothing else."""
 
-current_lane: ContextVar[Lane | None] = ContextVar("current_lane", default=None)
-"""The lane whose input is being executed, in its task and in those that it starts."""
+current_run: ContextVar[tuple[Lane, int] | None] = ContextVar("current_run", default=None)
+"""The lane whose input is being executed, in its task and in those that it starts, and the number of the block.
+
+A task that outlives its input is known by an old number. (Not the inputs but the blocks of them are numbered, as
+setting this costs a sixth of a quick input; a block ends with the first input that is not quick.)
+"""
 
 
 class Lane:
@@ -48,6 +52,7 @@ class Lane:
 
     def __init__(self, host: Host) -> None:
         self.host = host
+        self.block: int = 0  # inputs that were accounted for at once: see `current_run`
         self.nested = 0  # calls of its own pool that its input waits for
         self.job: Job | None = None
         self.since: float = 0.0
@@ -134,7 +139,6 @@ class Lane:
 
     async def run(self) -> None:
         """Run jobs until the worker leaves."""
-        current_lane.set(self)
         demand = self.host.engine.demand
         self.host.arrived(self)
         try:
@@ -203,7 +207,7 @@ class Lane:
         execute, demand, take, listeners = host.execute, engine.demand, engine.demand.take, engine.events.listeners
         # A block of inputs is accounted for at once: `budget` of them, unless something is due after each.
         budget, since_turn = BREATH if is_plain else 1, 0
-        left, block_began = budget, (started := perf_counter())
+        left, block_began = self._begin_block(budget), (started := perf_counter())
         limit = block_began + LONGEST
         engine.watchdog.expect(started + self._limit)
         host.idle_since = math.inf
@@ -220,8 +224,8 @@ class Lane:
                 if not self._may_fail(error):
                     info.worked(budget - left, ended - block_began)
                     raise
-                self.job = None
                 if host.has_not_begun(error):
+                    self.job = None
                     info.worked(budget - left, started - block_began)
                     host.give_back(job, error, started, ended)
                     return
@@ -239,7 +243,7 @@ class Lane:
                     await checkpoint()
                     engine.watchdog.expect(perf_counter() + self._limit)  # it may have looked while nothing ran here
                     since_turn = 0
-                left, block_began = budget, (ended := perf_counter())
+                left, block_began = self._begin_block(budget), (ended := perf_counter())
                 limit = block_began + LONGEST
             shortcut = demand.shortcut
             following = take() if shortcut is None else (shortcut.take_now() or take())
@@ -248,6 +252,11 @@ class Lane:
                 return
             job, started = following, ended
 
+    def _begin_block(self, budget: int) -> int:
+        self.block += 1
+        current_run.set((self, self.block))
+        return budget
+
     def _may_fail(self, error: BaseException) -> bool:
         """Whether what `execute` raised is the end of its input alone."""
         if self._verdict is not None:  # it was cut: the verdict tells its end
@@ -255,6 +264,7 @@ class Lane:
         return isinstance(error, _ENDS_OF_ONE) or is_foreign(error)
 
     def _fail(self, job: Job, error: BaseException, started: float, ended: float) -> None:
+        self.job = None
         job.feed.fail(job, _as_exception(error), self.host.info, started, ended)
         if not isinstance(error, _ENDS_OF_ONE):
             self.host.leave("in doubt")  # a cancellation, though nobody's: who knows what it was in the middle of

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ._errors import PoolDeadlock
 from ._home import own_home
-from ._lane import current_lane
+from ._lane import current_run
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -51,6 +51,7 @@ def nested(engine: Engine) -> Generator[None]:
 
 
 def _lane_of(engine: Engine) -> Lane | None:
-    lane = current_lane.get()
+    lane, block = current_run.get() or (None, 0)
     # A task that outlived the input that started it holds no slot any more.
-    return lane if lane is not None and lane.host.engine is engine and lane.is_engaged else None
+    is_here = lane is not None and lane.host.engine is engine and lane.is_engaged and lane.block == block
+    return lane if is_here else None

@@ -1,7 +1,6 @@
 """A port hands inputs to `worker.submit` and hears of them by `settle`: no task, future or switch per input.
 
 How many are in flight:
-
 * A worker that says `overlaps` runs all it has at once: it is kept full, up to `concurrency * batch` inputs.
 * Any other runs them one after another. It gets more than one only as long as that is quick (see `_pace`), and two
   lists are in flight, so that the second is there when the first has ended.
@@ -48,6 +47,7 @@ class Port:
         self._late = 0  # ... those that were given up, and still take its time
         self._submit = worker.submit
         self._overlaps = bool(getattr(worker, "overlaps", False))
+        self._spares = self._overlaps or getattr(worker, "gives_back", False)  # nothing waits behind a slow input
         batch = getattr(worker, "batch", None)
         self._longest = options.concurrency if batch is None else max(1, batch)
         self.capacity: int = options.concurrency if batch is None else options.concurrency * self._longest
@@ -258,8 +258,7 @@ class Port:
         if batch.late and i in batch.late:
             batch.late.discard(i)
             batch.left -= 1
-            self._late -= 1
-            self._last = now
+            self._late, self._last = self._late - 1, now
             self._watchdog.expect(now + self._limit)
 
     def _proceed(self, batch: Batch, now: float, more: bool = False) -> None:
@@ -271,7 +270,7 @@ class Port:
             return
         host = self.host
         if host.leaving:
-            host.leave("in doubt")  # it may have been the last one that was waited for
+            host.leave("in doubt", now=self._is_stuck())  # it may have been the last one that was waited for
         elif host.is_plain or host.is_fit():
             had_held = self._demand.has_held
             if not self._is_idle:
@@ -283,16 +282,19 @@ class Port:
 
     def _give_up(self, batch: Batch, i: int, job: Job, verdict: Verdict) -> None:
         """End a job that the worker has not settled. The worker is in doubt then, unless it says otherwise."""
-        batch.close(i)
-        batch.late = {i, *(batch.late or ())}
+        batch.give_up(i)
         self.load -= 1
         self._late += 1
         since = batch.at if self._overlaps else max(batch.at, self._last)
         verdict(job, self.host.info, since, perf_counter())
         if not self.host.survives_cancel:
-            self.host.leave("in doubt", now=not self._overlaps)
+            self.host.leave("in doubt", now=self._is_stuck())
         elif self._demand.has_held:
             self._demand.stir()  # nobody waits for this one any more: what is held may run
+
+    def _is_stuck(self) -> bool:
+        """Whether an input that was given up holds up all that is behind it."""
+        return not self._spares and bool(self._batches) and next(iter(self._batches)).is_stuck
 
     def _time_out(self, job: Job, info: Any, started: float, ended: float) -> None:
         job.feed.fail(job, TaskTimeout(self._limit), info, started, ended)

@@ -24,6 +24,16 @@ class Conversable(Owner, Protocol):
         """Messages sent so far."""
         ...
 
+    @property
+    def received(self) -> int:
+        """Messages received so far."""
+        ...
+
+    @property
+    def refused(self) -> int:
+        """Requests made here that were answered with an error."""
+        ...
+
     def conversation(self) -> AbstractContextManager[Any]:
         """Return a scope that begins clean and leaves nothing registered."""
         ...
@@ -43,7 +53,7 @@ class ConversationWorker(SpawnedWorker[InputT, ResultT]):
         self._channel = channel
         self._talk = talk
         self._talking = False
-        self._keep_after: tuple[type[Exception], ...] = (RemoteError, *keep_after)
+        self._keep_after = keep_after
 
     async def execute(self, input: InputT) -> ResultT:
         """Hold one conversation about `input`.
@@ -51,8 +61,9 @@ class ConversationWorker(SpawnedWorker[InputT, ResultT]):
         The `WorkerDied` of a child that was dead before it had read a message of it says `not_started`: in a pool, the
         function is called again, with another child.
 
-        Any end but a result leaves the worker in doubt, except an error of `keep_after`, a `RemoteError` (the peer has
-        answered and is at rest), and an `EncodeError` before anything was sent.
+        Any end but a result leaves the worker in doubt, except an error of `keep_after`, a `RemoteError` of this child
+        when as much has come back as was sent (it has answered and is at rest), and an `EncodeError` before anything
+        was sent.
 
         RuntimeError if one is under way: they would take each other's answers.
         """
@@ -62,7 +73,8 @@ class ConversationWorker(SpawnedWorker[InputT, ResultT]):
                 'or have the child answer requests, with execute="method"'
             )
         channel = self._channel
-        sent, was_active = channel.sent, channel.active
+        sent, received, refused = channel.sent, channel.received, channel.refused
+        was_active = channel.active
         self._talking = True
         try:
             with channel.conversation():
@@ -70,9 +82,15 @@ class ConversationWorker(SpawnedWorker[InputT, ResultT]):
                 result: ResultT = await awaitable(self._talk(channel, input), rule, self._talk)
                 return result
         except BaseException as error:
-            if isinstance(error, self._keep_after) or (isinstance(error, EncodeError) and channel.sent == sent):
+            sent = channel.sent - sent
+            is_answered = channel.refused > refused and channel.received - received >= sent
+            if (
+                isinstance(error, self._keep_after)
+                or (isinstance(error, RemoteError) and is_answered)  # it may be one of another child
+                or (isinstance(error, EncodeError) and not sent)
+            ):
                 raise
-            told = self.doubted(error, "execute", sent=channel.sent - sent, not_started=not was_active)
+            told = self.doubted(error, "execute", sent=sent, not_started=not was_active)
             if told is error:
                 raise
             raise told from error

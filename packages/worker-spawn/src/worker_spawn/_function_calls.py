@@ -6,7 +6,7 @@ import logging
 import sys
 from collections import deque
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
@@ -14,9 +14,11 @@ from worker_ipc import ChannelClosed, ChildStream, EncodeError, ProtocolError
 from worker_ipc.codecs import Pickled
 from worker_pool import NotStarted, Settle
 
+from ._calls import Calls, give_back, is_answer
 from ._errors import FunctionError, WorkerDied, printable
 from ._journal import BEGUN, FROM, TO, Journal
 from ._settling import Telling, settle_unsent
+from ._withdrawal import SETTLE
 from ._worker import SpawnedWorker
 
 if TYPE_CHECKING:
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
 
 InputT = TypeVar("InputT")
 ResultT = TypeVar("ResultT")
-
-_ERROR = {"type", "message", "traceback"}  # the members of an answer that is an error: all of them are text
 
 
 def joins(codec: Codec[Any]) -> bool:
@@ -45,18 +45,6 @@ def read_greeting(message: Any, codec: Codec[Any]) -> bool:
             raise FunctionError(kind, text, trace)
         case _:
             raise ProtocolError(f"not the greeting of a function child: {message!r:.200}")
-
-
-class Calls(Generic[InputT]):
-    """One list of inputs that the child has, answered from the front."""
-
-    __slots__ = ("answered", "inputs", "known", "settle")
-
-    def __init__(self, inputs: Sequence[InputT], settle: Settle) -> None:
-        self.inputs = inputs
-        self.settle = settle
-        self.answered = 0
-        self.known: list[tuple[int, Any, Exception | None]] = []  # ... and not settled yet
 
 
 class FunctionCalls(SpawnedWorker[InputT, ResultT]):
@@ -113,6 +101,20 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
             raise
         return outcomes[0]
 
+    @property
+    def gives_back(self) -> bool:
+        """Whether what waits behind a slow input is given back, see `_withdrawal`."""
+        return self._journal is not None
+
+    async def end(self) -> None:
+        """See `SpawnedWorker.end`. What has not begun is taken back first: the child lives, and might begin it yet."""
+        if self.busy and self._journal is not None:
+            with anyio.CancelScope(shield=True):
+                self.withdraw()
+                await anyio.sleep(SETTLE)
+                self.settle_withdrawn()
+        await super().end()
+
     def submit(self, inputs: Sequence[InputT], settle: Settle) -> None:
         """Send `inputs` as one message. One that can't be encoded fails alone."""
         try:
@@ -155,7 +157,7 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
                 else:
                     untouched.append((calls, index))
         self._settle()
-        _give_back(untouched, spared)
+        give_back(untouched, spared)
 
     def fetch(self) -> None:
         """Settle what a child that seems stuck has finished but not written: the channel brings it once more, later."""
@@ -193,7 +195,7 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
             self._answer(reply)
 
     def _answer(self, reply: Any) -> None:
-        if not self._lists or not _is_answer(reply):  # before it counts: whoever waits for an answer waits on
+        if not self._lists or not is_answer(reply):  # before it counts: whoever waits for an answer waits on
             raise ProtocolError(f"not an answer of a function child: {reply!r:.200}")
         calls = self._lists[0]
         index = calls.answered
@@ -233,7 +235,7 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
             replies = self._codec.decoder(sys.maxsize).feed(data)
         except ProtocolError:  # the child's memory is the child's: it may write anything there
             return 0
-        answers = [reply for reply in replies if _is_answer(reply)]
+        answers = [reply for reply in replies if is_answer(reply)]
         known = self._answered - written  # fetched before, or written and noted as such too late
         new = answers[known:] if known >= 0 else []
         del new[self._sent - self._answered :]
@@ -282,19 +284,4 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
                 if number in withdrawn and number not in self._withdrawn:
                     self._withdrawn.add(number)
                     untouched.append((calls, index))
-        _give_back(untouched)
-
-
-def _give_back(untouched: list[tuple[Calls[InputT], int]], error: Exception | None = None) -> None:
-    for calls, index in reversed(untouched):  # each goes to the front
-        calls.settle(index, NotStarted(calls.inputs[index], error))
-
-
-def _is_answer(reply: Any) -> bool:
-    """Tell an answer from what else a child may say, or have in a journal.
-
-    A child that died between its write and its note of it has its greeting and its logs still in there.
-    """
-    if reply.__class__ is dict:
-        return reply.keys() == _ERROR and all(text.__class__ is str for text in reply.values())
-    return reply.__class__ is list and len(reply) < 2
+        give_back(untouched)

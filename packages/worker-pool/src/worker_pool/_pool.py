@@ -61,7 +61,8 @@ class WorkPool(Generic[In, Out]):
     * `concurrency` (1): how many inputs one worker runs at the same time.
     * `idle_timeout` (None): a worker that had nothing to do for so long ends, down to `min_size`.
     * `init_timeout` (60), `destroy_timeout` (10): limits for making and for ending a worker; the latter also for
-      its `release`.
+      its `release`, and for an input to let go when it was cancelled. A worker that does not end even so gives its
+      place up, with a warning; the block still waits for its task.
     * `execute_timeout` (None): limit for one input, from when its execution begins. It fails with `TaskTimeout`.
     * `retry` (None): run failed inputs again, see `Retry`.
     * `retire` (None): asked with a `WorkerInfo` between two inputs; a truthy answer replaces the worker.

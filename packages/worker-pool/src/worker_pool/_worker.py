@@ -81,6 +81,8 @@ class SubmitWorker(Worker[In, Out_co], Protocol[In, Out_co]):
     * `overlaps: bool` (default False): False says that inputs are run one after another in the order given. Then
       the time of one, and its `execute_timeout`, counts from the later of its `submit` and the previous `settle`,
       and what is in flight beyond one is bounded by measured time. True says that all run at once.
+    * `gives_back: bool` (default False), of one that does not overlap: True says that what waits behind a slow input is
+      settled as `NotStarted` soon, so that an input which was given up need not end the worker under its neighbours.
     * `active`, `id`, `rss`, `survives_cancel`, `init` and `destroy` as for any worker; `release` is not called.
 
     When it ends, by `destroy` or by accident, the worker settles all it has: `NotStarted` what has not begun,

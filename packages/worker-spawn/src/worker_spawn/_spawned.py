@@ -55,7 +55,8 @@ class spawned_worker(NotEntered, Generic[InputT, ResultT]):  # noqa: N801 - it r
         destroy: awaited once before the child is ended, unless it is in doubt.
         open: how to start it: `open_child` (events and requests), or `open_stream` for programs that speak stdio.
             The hooks and `execute` get what it yields.
-        keep_after: exceptions that `execute` may raise without costing the worker, beside `RemoteError`.
+        keep_after: exceptions that `execute` may raise without costing the worker, beside a `RemoteError` of this child
+            with nothing of the conversation left unanswered.
         transcript: a file to which both directions of the conversation are written, with times. It is opened on
             entering, which raises OSError if that fails.
         options: are handed to `open` (`cwd`, `env`, `codec`, `mailbox`, ...).

@@ -280,6 +280,34 @@ def test_a_paused_terminal_blocks_neither_the_loop_nor_the_child_nor_the_exit(an
         assert parent.wait(10) == 0
 
 
+MOVED = """
+import os, sys, threading, time
+from worker_ipc._forward import forward_stderr
+forward_stderr(b"x" * 300_000)
+while forward_stderr._waiting:  # the thread has not begun to write
+    time.sleep(0.001)
+os.close(2)
+file = open(sys.argv[1], "w")
+assert file.fileno() == 2
+forward_stderr(b"too late")
+print("moved", flush=True)
+for thread in threading.enumerate():
+    if thread is not threading.current_thread():
+        thread.join()
+"""
+
+
+@pytest.mark.fault(12)
+def test_what_waits_for_a_stderr_that_is_closed_goes_into_no_other_file(tmp_path):
+    path = tmp_path / "innocent"
+    command = [sys.executable, "-c", MOVED, path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as parent:
+        assert parent.stdout.readline() == b"moved\n"
+        assert parent.communicate(timeout=30) == (b"", b"x" * 300_000)
+    assert parent.returncode == 0
+    assert path.read_text() == ""
+
+
 def wait_for_threads():
     for thread in threading.enumerate():
         if thread.name == SLOW:

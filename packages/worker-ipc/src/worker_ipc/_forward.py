@@ -9,6 +9,8 @@ import os
 import select
 import threading
 
+from worker_ipc._descriptors import is_standard
+
 __all__ = ("BACKLOG", "Forwarder", "forward_stderr")
 
 BACKLOG = 1024 * 1024
@@ -41,7 +43,11 @@ class Forwarder:
         """Write as much as can be written without waiting. Return the rest."""
         poll = select.poll()
         poll.register(self._fd, select.POLLOUT)
-        while chunk and any(events & select.POLLOUT for _, events in poll.poll(0)):
+        while chunk:
+            if not self._is_ours():
+                return b""
+            if not any(events & select.POLLOUT for _, events in poll.poll(0)):
+                return chunk
             try:
                 # A pipe or terminal that polls writable takes PIPE_BUF bytes without blocking, and maybe no more.
                 written = os.write(self._fd, chunk[: select.PIPE_BUF])
@@ -51,6 +57,10 @@ class Forwarder:
                 return b""  # nobody can read it any more
             chunk = chunk[written:]
         return chunk
+
+    def _is_ours(self) -> bool:
+        """Tell whether the number still is a stream to write to. If stderr is closed, the next file gets its number."""
+        return self._fd > 2 or is_standard(self._fd)
 
     def _start_thread(self) -> bool:
         thread = threading.Thread(target=self._write_later, name="worker_ipc: stderr is slow", daemon=True)
@@ -76,7 +86,7 @@ class Forwarder:
 
     def _write_patiently(self, chunk: bytes) -> None:
         view = memoryview(chunk)
-        while view:
+        while view and self._is_ours():
             try:
                 view = view[os.write(self._fd, view) :]
             except BlockingIOError:

@@ -21,7 +21,6 @@ from typing import final
 
 import anyio
 
-from worker_ipc._descriptors import is_standard
 from worker_ipc._environment import make_environment
 from worker_ipc._forward import forward_stderr
 from worker_ipc._handle import Handle
@@ -129,8 +128,7 @@ class Process:
         self._watching_stderr = anyio.CancelScope(shield=True)
         self._pump: StderrPump | None = None
         if ends.stderr is not None:
-            forward = forward_stderr if request.stderr == "forward" and is_standard(2) else None
-            self._pump = StderrPump(ends.stderr.number, forward)
+            self._pump = StderrPump(ends.stderr.number, forward_stderr if request.stderr == "forward" else None)
         look_after(self)
 
     @property

@@ -308,6 +308,42 @@ def test_what_waits_for_a_stderr_that_is_closed_goes_into_no_other_file(tmp_path
     assert path.read_text() == ""
 
 
+COPIED = """
+import anyio, os, sys, threading, time
+from worker_ipc._forward import forward_stderr
+from worker_ipc._process import start_process
+async def main():
+    words = 'import os; os.write(2, b"last words of the child of the copy")'
+    async with start_process([sys.executable, '-S', '-c', words], channel=True, stdio=False) as process:
+        await process.wait()
+forward_stderr(b"x" * 300_000)
+while forward_stderr._waiting:  # the thread has not begun to write
+    time.sleep(0.001)
+[slow] = [thread for thread in threading.enumerate() if thread is not threading.current_thread()]
+if (pid := os.fork()) == 0:
+    anyio.run(main, backend=sys.argv[1])
+    print("forwarded", flush=True)
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread():
+            thread.join()
+    os._exit(0)
+slow.join()
+os.waitpid(pid, 0)
+"""
+
+
+@pytest.mark.fault(90)
+def test_a_copy_made_while_stderr_is_slow_passes_on_what_its_own_children_say(anyio_backend_name):
+    """The copy has no thread that would write it; what waited at the fork is written once, by the original."""
+    command = [sys.executable, "-W", "ignore", "-c", COPIED, anyio_backend_name]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as parent:
+        assert parent.stdout.readline() == b"forwarded\n"  # stderr is full until here
+        _, err = parent.communicate(timeout=30)
+    assert parent.returncode == 0
+    assert b"last words of the child of the copy" in err
+    assert err.count(b"x") == 300_000
+
+
 def wait_for_threads():
     for thread in threading.enumerate():
         if thread.name == SLOW:

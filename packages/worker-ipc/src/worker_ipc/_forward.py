@@ -23,6 +23,10 @@ class Forwarder:
     def __init__(self, fd: int, backlog: int = BACKLOG) -> None:
         self._fd = fd
         self._limit = backlog
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Hold nothing back, and know of no thread. A forked copy has none; what waited is written by the original."""
         self._lock = threading.Lock()
         self._waiting = bytearray()
         self._dropped = 0
@@ -96,3 +100,4 @@ class Forwarder:
 
 
 forward_stderr = Forwarder(2)
+os.register_at_fork(after_in_child=forward_stderr.begin_anew)  # also the lock: a thread that is gone may hold it

@@ -196,7 +196,7 @@ ORPHAN = """
     child = subprocess.Popen([sys.executable, "-c", code], pass_fds=[theirs.fileno()], start_new_session=True,
         env=dict(os.environ, NODE_CHANNEL_FD=str(theirs.fileno())))
     theirs.close()
-    ours.recv(100)
+    assert ours.recv(100), "the child died before it was ready"
     report(child.pid)
     child.wait()
 """
@@ -216,6 +216,39 @@ OPEN = "from worker_ipc.blocking import open_parent\nchannel = open_parent()\nch
 )
 def test_a_child_of_any_parent_is_gone_with_it_also_when_it_is_busy(code):
     with doomed_parent(ORPHAN.format(code=OPEN + code)) as parent:
+        parent.reported(1)
+        parent.kill()
+        assert parent.gone_within(1) == []
+
+
+OPEN_IN_A_LOOP = """
+import anyio, time
+from worker_ipc import open_parent
+async def main():
+    async with open_parent() as channel:
+        await channel.send('ready')
+        time.sleep(1000)
+anyio.run(main, backend={backend!r})
+"""
+
+
+@pytest.mark.fault(79)
+@pytest.mark.parametrize(
+    "code",
+    [
+        pytest.param(OPEN + "while True: pass", id="blocking"),
+        pytest.param(OPEN_IN_A_LOOP.format(backend="asyncio"), id="asyncio"),
+        pytest.param(OPEN_IN_A_LOOP.format(backend="trio"), id="trio"),
+    ],
+)
+def test_where_there_is_no_proc_a_busy_child_is_gone_with_its_parent_all_the_same(code):
+    no_proc = """
+import os
+def listdir(path, before=os.listdir):
+    return before(path.replace("/proc", "/no such folder"))
+os.listdir = listdir
+"""
+    with doomed_parent(ORPHAN.format(code=no_proc + code)) as parent:
         parent.reported(1)
         parent.kill()
         assert parent.gone_within(1) == []

@@ -295,6 +295,18 @@ async def test_a_transcript_that_cannot_be_written_is_told_before_anything_start
             raise AssertionError("not reached")
 
 
+@pytest.mark.parametrize("execute", [ask, "double"], ids=["conversation", "requests"])
+async def test_a_transcript_on_a_full_disk_ends_and_the_conversation_goes_on(
+    execute: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with talker(execute=execute, transcript="/dev/full") as worker:
+        for text in ("a-", "b-"):
+            assert await worker.execute(text) == text * 2
+    (warning,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert warning.name == "worker_spawn"
+    assert "transcript in /dev/full ends here" in warning.getMessage()
+
+
 async def test_a_transcript_shows_what_could_not_be_sent_and_the_conversation_goes_on(tmp_path: Path) -> None:
     code = """
 import os

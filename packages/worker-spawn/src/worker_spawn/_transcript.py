@@ -9,10 +9,13 @@ A transcript is a codec around the real one, so it sees exactly what is on the w
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from worker_ipc import ProtocolError
 from worker_ipc.codecs import Buffer, Codec, Decoder, JsonLines, TextLines
+
+from ._worker import logger
 
 if TYPE_CHECKING:
     import os
@@ -40,9 +43,9 @@ class Transcript(Generic[MessageT]):
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
 
     def encode(self, message: MessageT, /) -> bytes | Sequence[Buffer]:
         """Encode, and note what is sent."""
@@ -67,14 +70,19 @@ class Transcript(Generic[MessageT]):
         self.note("<", data)
 
     def note(self, arrow: str, data: bytes) -> None:
-        """Write down raw bytes, cut to a readable length."""
+        """Write down raw bytes, cut to a readable length. On a full disk the transcript ends, with a logged warning."""
         if self._file is None:  # after the end: what is encoded now is not sent any more
             return
         text = data[:_SHOWN].decode("utf-8", "backslashreplace").rstrip("\n")
         if len(data) > _SHOWN:
             text += f"… ({len(data)} bytes)"
         clock = time.perf_counter() - self._began
-        self._file.write("".join(f"{clock:.6f} {arrow} {line}\n" for line in text.split("\n")).encode())
+        try:
+            self._file.write("".join(f"{clock:.6f} {arrow} {line}\n" for line in text.split("\n")).encode())
+        except OSError as error:  # in the middle of a conversation, which goes well without it
+            logger.warning("the transcript in %s ends here, the conversation goes on: %s", self._path, error)
+            with suppress(OSError):  # the same once more, from a file system that writes late
+                self.__exit__()
 
 
 class _Received(Generic[MessageT]):

@@ -29,6 +29,10 @@ def double(value):
     return value + value
 
 
+def has_in_path(entry):
+    return entry in sys.path
+
+
 def nap(seconds):
     time.sleep(seconds)
     return seconds

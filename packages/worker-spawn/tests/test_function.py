@@ -7,10 +7,12 @@ import logging
 import math
 import os
 import pickle
+import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -30,6 +32,25 @@ async def test_a_function_by_name_and_by_itself() -> None:
     function = importlib.import_module("functions").double
     async with function_worker(function) as worker:
         assert await worker.execute(21) == 42
+
+
+@pytest.mark.parametrize("entry", ["lib", "./lib/../lib", ""])
+async def test_a_relative_path_is_one_of_this_process_also_when_the_child_is_elsewhere(
+    entry: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lib").mkdir()
+    (tmp_path / entry / "only_here.py").write_text("import os\ndef where(_): return os.getcwd()\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry, *sys.path])
+    async with function_worker("only_here:where", cwd="/") as worker:
+        assert await worker.execute(None) == "/"
+
+
+async def test_what_is_no_path_stays_as_it_is_for_whoever_knows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    word = "__editable__.somebodys.finder.__path_hook__"
+    monkeypatch.setattr(sys, "path", [*sys.path, word])
+    async with function_worker("functions:has_in_path", cwd="/") as worker:
+        assert await worker.execute(word)
 
 
 async def test_every_input_has_its_own_result() -> None:

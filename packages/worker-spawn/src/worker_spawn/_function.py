@@ -140,12 +140,21 @@ class function_worker(NotEntered, Generic[InputT, ResultT]):  # noqa: N801 - it 
     def _orders(self, memory: int | None) -> dict[str, str]:
         """What the child has to know before it can import anything: gone from its environment when it has read it."""
         return {
-            "WORKER_SPAWN_PATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
+            "WORKER_SPAWN_PATH": os.pathsep.join(map(_seen_from_anywhere, sys.path)),
             "WORKER_SPAWN_SETUP": self._setup,
             "WORKER_SPAWN_CODEC": "pickle" if isinstance(self._codec, Pickled) else "json",
             "WORKER_SPAWN_JOURNAL": "" if memory is None else _journal.path(memory),
             "WORKER_SPAWN_LOG_LEVEL": str(logging.getLogger().getEffectiveLevel()),
         }
+
+
+def _seen_from_anywhere(entry: str) -> str:
+    """Return an entry of `sys.path` as it is found from another working directory, too; "" is the current one.
+
+    One that leads to nothing here may be no path: editable installs of setuptools put in a word that only their own
+    finder knows.
+    """
+    return os.path.abspath(entry) if os.path.exists(entry or os.curdir) else entry
 
 
 def _name_of(function: str | Callable[..., object]) -> str:

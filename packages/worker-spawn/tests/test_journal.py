@@ -1,14 +1,18 @@
 """The account of a death: what the journal of a function child tells its parent."""
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from worker_ipc import ChannelClosed
 from worker_ipc.codecs import JsonLines
 from worker_pool import Failure, NotStarted, Success
-from worker_spawn import WorkerDied
+from worker_spawn import WorkerDied, _journal, function_worker
 from worker_spawn._function_calls import FunctionCalls
-from worker_spawn._journal import BEGUN, HELD, WRITTEN, Journal, create
+from worker_spawn._journal import BEGUN, HEADER, HELD, SIZE, WRITTEN, Journal, address, attach, create
 from worker_spawn._settling import Telling
 
 
@@ -66,3 +70,50 @@ def test_its_greeting_and_its_logs_are_no_answers() -> None:
     """It was killed between the write of its greeting and the note that it was written."""
     held = [{"logger": "name", "level": 30, "text": "text"}, {"ready": True}]
     assert [type(outcome) for outcome in told(0, 0, held, [])] == [NotStarted, NotStarted, NotStarted]
+
+
+@pytest.fixture
+def memory() -> Iterator[int]:
+    fd = create()
+    assert fd is not None
+    yield fd
+    os.close(fd)
+
+
+def test_the_memory_is_found_by_its_address(memory: int) -> None:
+    ours, its = Journal(memory), attach(address(memory))
+    assert its is not None
+    its.words[BEGUN] = 7
+    assert ours.words[BEGUN] == 7
+    ours.close()
+    its.close()
+
+
+def test_other_memory_behind_the_same_number_is_not_taken_for_it(memory: int) -> None:
+    where = address(memory)
+    other = create()
+    assert other is not None
+    os.dup2(other, memory, inheritable=False)
+    os.close(other)
+    assert attach(where) is None
+
+
+@pytest.mark.parametrize("where", ["", "/proc/0/fd/0 1:1", "/proc"])
+def test_where_there_is_no_memory_there_is_no_journal(where: str) -> None:
+    assert attach(where) is None
+
+
+@pytest.mark.anyio
+async def test_a_file_that_a_foreign_pid_leads_to_is_not_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where /proc is that of another pid namespace, and a stranger there has our parent's pid."""
+    path = tmp_path / "innocent"
+    path.write_bytes(b"D" * (HEADER + SIZE))
+    with path.open("r+b") as file:
+        elsewhere = f"/proc/{os.getpid()}/fd/{file.fileno()}"
+        tell = _journal.address
+        monkeypatch.setattr(_journal, "address", lambda fd: f"{elsewhere} {tell(fd).partition(' ')[2]}")
+        async with function_worker("functions:double") as worker:
+            assert await worker.execute("a-") == "a-a-"
+    assert path.read_bytes() == b"D" * (HEADER + SIZE)

@@ -143,7 +143,7 @@ class function_worker(NotEntered, Generic[InputT, ResultT]):  # noqa: N801 - it 
             "WORKER_SPAWN_PATH": os.pathsep.join(map(_seen_from_anywhere, sys.path)),
             "WORKER_SPAWN_SETUP": self._setup,
             "WORKER_SPAWN_CODEC": "pickle" if isinstance(self._codec, Pickled) else "json",
-            "WORKER_SPAWN_JOURNAL": "" if memory is None else _journal.path(memory),
+            "WORKER_SPAWN_JOURNAL": "" if memory is None else _journal.address(memory),
             "WORKER_SPAWN_LOG_LEVEL": str(logging.getLogger().getEffectiveLevel()),
         }
 

@@ -13,8 +13,9 @@ word has one writer.
     FROM, TO  parent       inputs numbered FROM < n <= TO are withdrawn: the child answers them with ``[]``
 
 The memory has no name. The child finds it by the parent's descriptor (``/proc/<pid>/fd/<n>``), maps it and closes it,
-so nothing is left to inherit. Where that is not possible there is no journal, and the child writes each reply
-through instead: slower, and as exact about what finished.
+so nothing is left to inherit. A pid says who that is in one namespace only, and /proc may be of another one, where a
+stranger has the number: so the child is told which file to expect, and touches no other. Where it can't be reached
+there is no journal, and the child writes each reply through instead: slower, and as exact about what finished.
 """
 
 from __future__ import annotations
@@ -69,18 +70,25 @@ def create() -> int | None:
     return fd
 
 
-def path(fd: int) -> str:
-    """Return where a child of this process finds the memory behind `fd`."""
-    return f"/proc/{os.getpid()}/fd/{fd}"
+def address(fd: int) -> str:
+    """Return where a child of this process finds the memory behind `fd`, and how it knows that this is it."""
+    return f"/proc/{os.getpid()}/fd/{fd} {_identity(fd)}"
 
 
 def attach(where: str) -> Journal | None:
     """Map the parent's memory in the child; None if it can't be reached (another namespace, a hardened kernel)."""
+    path, _, identity = where.partition(" ")
     try:
-        fd = os.open(where, os.O_RDWR | os.O_CLOEXEC)
+        # Whatever is there: a terminal must not become that of the child's new session.
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOCTTY)
     except OSError:
         return None
     try:
-        return Journal(fd)
+        return Journal(fd) if _identity(fd) == identity else None
     finally:
         os.close(fd)
+
+
+def _identity(fd: int) -> str:
+    status = os.fstat(fd)
+    return f"{status.st_dev}:{status.st_ino}"

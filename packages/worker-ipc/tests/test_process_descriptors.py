@@ -240,16 +240,16 @@ def test_a_file_that_takes_the_number_of_stderr_while_a_child_lives_is_not_writt
     code = (
         "import os, sys, anyio; from worker_ipc._process import start_process\n"
         "async def main():\n"
-        "    child = 'import os; os.read(int(os.environ[\"NODE_CHANNEL_FD\"]), 9); os.write(2, b\"oops\")'\n"
-        "    command = [sys.executable, '-S', '-c', child]\n"
+        "    command = [sys.executable, '-S', '-c', sys.argv[3]]\n"
         "    async with start_process(command, channel=True, stdio=False) as process:\n"
         "        os.close(2); file = open(sys.argv[2], 'w'); assert file.fileno() == 2\n"
         "        os.write(process.fd_out, b'go')\n"
         "        await process.wait(); assert process.stderr == 'oops'\n"
         "anyio.run(main, backend=sys.argv[1])\n"
     )
+    child = "import os; os.read(int(os.environ['NODE_CHANNEL_FD']), 9); os.write(2, b'oops')"
     path = tmp_path / "innocent"
-    subprocess.run([sys.executable, "-c", code, anyio_backend_name, path], check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", code, anyio_backend_name, path, child], check=True, timeout=30)
     assert path.read_text() == ""
 
 

@@ -8,6 +8,7 @@ A transcript is a codec around the real one, so it sees exactly what is on the w
 
 from __future__ import annotations
 
+import logging
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -15,13 +16,13 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from worker_ipc import ProtocolError
 from worker_ipc.codecs import Buffer, Codec, Decoder, JsonLines, TextLines
 
-from ._worker import logger
-
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
     from io import FileIO
     from typing import Self
+
+logger = logging.getLogger("worker_spawn")
 
 MessageT = TypeVar("MessageT")
 

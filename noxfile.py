@@ -104,8 +104,9 @@ def pytest(session: nox.Session, *args: str) -> None:
     """Run pytest with nothing forgiven: development mode, and every warning an error (see pyproject.toml).
 
     Compiled modules are kept beside the environment, whatever the machine's settings: thousands of children import
-    the same ones.
+    the same ones. Temporary files are the session's own: two runs that tidy up the same folder trip over one another.
     """
+    session.create_tmp()
     compiled = {"PYTHONDONTWRITEBYTECODE": None, "PYTHONPYCACHEPREFIX": f"{session.virtualenv.location}/compiled"}
     session.run("python", "-X", "dev", "-W", "error", "-m", "pytest", *args, *session.posargs, env=compiled)
 

@@ -198,7 +198,7 @@ def test_a_large_message_takes_linear_time(codec, size, length):
     small, large = encoded(codec, message(length // 8)), encoded(codec, message(length))
     seconds(codec, small, size)
     # The best of several: memory that is new to the process costs a page fault per page, the first times.
-    quick, slow = (min(seconds(codec, data, size) for _ in range(3)) for data in (small, large))
+    quick, slow = (min(seconds(codec, data, size) for _ in range(9)) for data in (small, large))
     assert slow / quick < 30  # linear is 8 (up to 13, as long as both fit into the cache), quadratic 64 and more
 
 

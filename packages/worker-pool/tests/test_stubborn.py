@@ -30,7 +30,11 @@ def none_made() -> None:
 
 
 def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    return [
+        record.getMessage()
+        for record in caplog.records
+        if (record.name, record.levelname) == ("worker_pool", "WARNING")
+    ]
 
 
 async def test_a_result_that_comes_after_the_limit_is_a_timeout_and_costs_the_worker() -> None:

@@ -302,7 +302,7 @@ async def test_a_transcript_on_a_full_disk_ends_and_the_conversation_goes_on(
     async with talker(execute=execute, transcript="/dev/full") as worker:
         for text in ("a-", "b-"):
             assert await worker.execute(text) == text * 2
-    (warning,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    (warning,) = [one for one in caplog.records if (one.name, one.levelname) == ("worker_spawn", "WARNING")]
     assert warning.name == "worker_spawn"
     assert "transcript in /dev/full ends here" in warning.getMessage()
 

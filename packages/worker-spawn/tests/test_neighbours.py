@@ -22,7 +22,6 @@ OTHERS = 10**6  # inputs from here on are those of the calls that are cancelled
 
 
 @pytest.mark.stress
-@pytest.mark.fault(30)
 async def test_a_cancelled_call_costs_no_other_call_anything_and_runs_nothing_twice(tmp_path: Path) -> None:
     begun = tmp_path / "begun"
     begun.touch()

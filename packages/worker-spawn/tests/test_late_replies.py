@@ -82,9 +82,8 @@ async def test_a_reply_to_a_caller_that_gave_up_is_not_taken_for_the_next_one(ki
     async with WorkPool(KINDS[kind], max_size=1) as pool:
         for number, delay in orders(seed):
             with anyio.move_on_after(delay * chance.random() if delay else math.inf) as patience:
-                assert (
-                    await pool.execute((number, delay)) == number
-                )  # on a busy machine also one that was not waited for
+                # On a busy machine also the result of one that was not to be waited for.
+                assert await pool.execute((number, delay)) == number
             if patience.cancelled_caught:
                 gave_up.append(delay)
     assert gave_up  # else nothing was late

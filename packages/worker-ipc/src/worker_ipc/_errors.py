@@ -74,10 +74,7 @@ class RemoteError(WorkerIpcError):
         return self.__class__, (self.code, self.message, self.data), self.__dict__
 
     def __str__(self) -> str:
-        text = str(self.message)
-        if text.isprintable():
-            return text
-        return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+        return printable(str(self.message))
 
 
 class ChannelClosed(WorkerIpcError):
@@ -144,3 +141,12 @@ class ProtocolError(ChannelClosed):
 
 class MessageTooLarge(ProtocolError):
     """One message is larger than `max_message` bytes. It is never cut and delivered."""
+
+
+def printable(text: str) -> str:
+    r"""Escape what could move a cursor, hide text or forge a line, as ``\x1b``. Line feeds and tabs stay."""
+    return "\n".join(line if line.isprintable() else _escaped(line) for line in text.split("\n"))
+
+
+def _escaped(line: str) -> str:
+    return "".join(c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode() for c in line)

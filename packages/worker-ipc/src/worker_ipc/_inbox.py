@@ -52,11 +52,12 @@ class Inbox(Ending):
 
     def received(self, messages: Sequence[Any], size: int) -> None:
         """Queue what one read held. The stream calls this."""
+        first = self.received_count
+        self.received_count += len(messages)
         if self._receiver is not None:
             self._receiver.received(messages)
             return
-        line, queue, first = self._line, self.queue, self.received_count
-        self.received_count += len(messages)
+        line, queue = self._line, self.queue
         for number, message in enumerate(messages, first):
             entry = (number, message, size, None)
             if not (line.claims and line.give(entry)):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ._errors import ChannelClosed, ProtocolError, RemoteError
+from ._errors import ChannelClosed, ProtocolError, RemoteError, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -250,9 +250,7 @@ def remote_error(body: Message) -> RemoteError:
     raised = RemoteError(body["code"], body["message"], data)
     match data:
         case {"traceback": str(trace)} if trace:
-            from ._stderr import legible
-
-            raised.add_note(legible(_clean(trace.rstrip(), keep_end=True)))
+            raised.add_note(printable(_clean(trace.rstrip(), keep_end=True)))
         case _:
             pass
     return raised

@@ -6,9 +6,10 @@ does not take.
 """
 
 import os
-import re
 from collections import deque
 from collections.abc import Callable
+
+from worker_ipc._errors import printable
 
 __all__ = ("TAIL_SIZE", "StderrPump", "Tail", "show")
 
@@ -48,7 +49,6 @@ class Tail:
 
 
 _CONTINUATION = bytes(range(0x80, 0xC0))  # the cut may fall inside a character: its rest is no error of the child
-_UNSAFE = re.compile(r"[^\S\n\t ]|[^\s!-~]")
 
 
 def show(data: bytes) -> str:
@@ -56,17 +56,7 @@ def show(data: bytes) -> str:
 
     Line feeds and tabs stay; CR LF becomes a line feed; bytes that are not UTF-8 appear as ``\xff``.
     """
-    return legible(data.decode("utf-8", "backslashreplace").replace("\r\n", "\n"))
-
-
-def legible(text: str) -> str:
-    """Escape in text what `show` escapes in bytes."""
-    return _UNSAFE.sub(_escape, text)
-
-
-def _escape(match: re.Match[str]) -> str:
-    character = match[0]
-    return character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+    return printable(data.decode("utf-8", "backslashreplace").replace("\r\n", "\n"))
 
 
 class StderrPump:

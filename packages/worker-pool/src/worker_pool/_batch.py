@@ -65,8 +65,10 @@ class Batch:
     @property
     def is_stuck(self) -> bool:
         """Whether the first that the worker still has was given up. (It has them in the order of the list.)"""
-        position = self.over.find(0)
-        return bool(self.late) and (position < 0 or min(self.late or (), default=0) < position)
+        if not self.late:
+            return False
+        waiting = self.over.find(0)
+        return waiting < 0 or min(self.late) < waiting
 
     # --- the worker's side
 

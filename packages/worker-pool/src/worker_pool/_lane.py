@@ -253,6 +253,7 @@ class Lane:
             job, started = following, ended
 
     def _begin_block(self, budget: int) -> int:
+        """Number the inputs that follow; return how many they may be."""
         self.block += 1
         current_run.set((self, self.block))
         return budget

@@ -16,6 +16,7 @@ Command: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 """A program, or a program and its arguments."""
 
 _NODE = {".js", ".mjs", ".cjs"}
+_SCRIPTS = {".py", *_NODE}
 
 
 def argv(command: Command) -> list[str]:
@@ -36,8 +37,7 @@ def argv(command: Command) -> list[str]:
 def check_script(command: Command, folder: str | os.PathLike[str]) -> None:
     """Raise SpawnError if `command` is a script that is not there: its interpreter would start, and then die of it."""
     script = _words(command)[0]
-    is_script = Path(script).suffix in {".py", *_NODE}
-    if is_script and os.path.isdir(folder) and not os.path.exists(os.path.join(folder, script)):
+    if Path(script).suffix in _SCRIPTS and os.path.isdir(folder) and not os.path.exists(os.path.join(folder, script)):
         missing = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), script)
         raise SpawnError(tuple(argv(command)), missing)
 
@@ -46,7 +46,7 @@ def title(words: Sequence[str]) -> str:
     """Return the short name of a command, for logs and errors: ``python double.py`` without the folders."""
     shown = [Path(words[0]).name, *words[1:]]
     script = Path(words[1]) if len(words) > 1 else None
-    if script is not None and script.suffix in {".py", *_NODE}:
+    if script is not None and script.suffix in _SCRIPTS:
         shown = [script.name, *words[2:]]
     text = " ".join(shown)
     return text if len(text) <= 80 else f"{text[:79]}…"

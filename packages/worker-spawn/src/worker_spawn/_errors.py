@@ -9,14 +9,12 @@ A child that breaks the wire raises `worker_ipc.ProtocolError`, a command that c
 
 from __future__ import annotations
 
-import re
 import signal as _signals
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from worker_ipc import ChannelClosed
 
-_UNPRINTABLE = re.compile(r"[^\S\n\t ]|[^\s!-~]")  # perhaps: `_escape` looks again
 Phase: TypeAlias = Literal["init", "execute", "release", "destroy"]
 
 _STDERR_SHOWN = (
@@ -122,12 +120,11 @@ class FunctionError(Exception):
 
 def printable(text: str) -> str:
     """Escape what a terminal would obey: a log shows what a child says, it does not do it."""
-    return text if text.isprintable() else _UNPRINTABLE.sub(_escape, text)
+    return "\n".join(line if line.isprintable() else _escaped(line) for line in text.split("\n"))
 
 
-def _escape(match: re.Match[str]) -> str:
-    character = match[0]
-    return character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+def _escaped(line: str) -> str:
+    return "".join(c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode() for c in line)
 
 
 def _rebuilt(kind: type[Exception], args: tuple[Any, ...], state: dict[str, Any]) -> Exception:

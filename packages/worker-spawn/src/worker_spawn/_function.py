@@ -24,7 +24,6 @@ from ._worker import NotEntered, SpawnedWorker, logger
 if TYPE_CHECKING:
     from types import TracebackType
 
-
 Setup: TypeAlias = str | Callable[[], object]
 
 _CHILD = str(Path(__file__).with_name("_function_child.py"))

@@ -18,7 +18,6 @@ from ._calls import Calls, give_back, is_answer
 from ._errors import FunctionError, WorkerDied, printable
 from ._journal import BEGUN, FROM, TO, Journal
 from ._settling import Telling, settle_unsent
-from ._withdrawal import SETTLE
 from ._worker import SpawnedWorker
 
 if TYPE_CHECKING:
@@ -29,6 +28,8 @@ if TYPE_CHECKING:
 
 InputT = TypeVar("InputT")
 ResultT = TypeVar("ResultT")
+
+SETTLE = 0.001  # seconds: an age for a processor's store buffer, which is all that has to drain
 
 
 def joins(codec: Codec[Any]) -> bool:
@@ -110,9 +111,7 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
         """See `SpawnedWorker.end`. What has not begun is taken back first: the child lives, and might begin it yet."""
         if self.busy and self._journal is not None:
             with anyio.CancelScope(shield=True):
-                self.withdraw()
-                await anyio.sleep(SETTLE)
-                self.settle_withdrawn()
+                await self.take_back()
         await super().end()
 
     def submit(self, inputs: Sequence[InputT], settle: Settle) -> None:
@@ -260,18 +259,16 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
         """Inputs that the child has to execute, the one that it executes included."""
         return self._sent - self._answered - len(self._withdrawn)
 
-    def withdraw(self) -> None:
-        """Tell the child to begin nothing more of what it has now. `settle_withdrawn` must follow, a little later."""
+    async def take_back(self) -> None:
+        """Tell the child to begin nothing more of what it has, and give back what is certain not to have begun.
+
+        The child notes an input as begun *before* it looks at the range, and we set the range before we look at the
+        note. What it has not noted by then, it will find withdrawn. What it has noted, it will answer either way.
+        """
         if self._journal is not None:
             self._journal.words[TO] = self._sent
             self._journal.words[FROM] = self._journal.words[BEGUN]
-
-    def settle_withdrawn(self) -> None:
-        """Settle what is certain not to have begun, so that it can run elsewhere.
-
-        The child notes an input as begun *before* it looks at the range, and we set the range before we look at the
-        note. What it has not noted by now, it will find withdrawn. What it has noted, it will answer either way.
-        """
+        await anyio.sleep(SETTLE)
         if self._journal is None or not self._owner.active:
             return
         begun = max(self._journal.words[BEGUN], self._answered)

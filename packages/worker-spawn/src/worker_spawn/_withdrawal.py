@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from ._function_calls import FunctionCalls
 
 TICK = 0.01  # seconds: ten times the work that is sent ahead, a tenth of what a person notices
-SETTLE = 0.001  # seconds: an age for a processor's store buffer, which is all that has to drain
 
 
 @asynccontextmanager
@@ -40,6 +39,4 @@ async def _watch(worker: FunctionCalls[Any, Any]) -> None:
             if worker.answered == before:
                 worker.fetch()  # what is finished may wait for the end of its list, and that may take long
             if worker.answered == before and worker.crowd > 1:
-                worker.withdraw()
-                await anyio.sleep(SETTLE)
-                worker.settle_withdrawn()
+                await worker.take_back()

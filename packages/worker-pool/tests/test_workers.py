@@ -209,7 +209,11 @@ async def test_the_death_of_one_leaves_the_others_alone() -> None:
 
 
 @pytest.mark.fault(17)
-@pytest.mark.parametrize("error", [SystemExit(3), GeneratorExit()], ids=repr)
+@pytest.mark.parametrize(
+    "error",
+    [SystemExit(3), GeneratorExit(), BaseExceptionGroup("of a task group", [SystemExit(3), ValueError()])],
+    ids=repr,
+)
 async def test_what_ends_a_program_ends_only_the_input(error: BaseException) -> None:
     async with WorkPool(FakeWorkers([error, 2]), max_size=1) as pool:
         with pytest.raises(TaskAborted) as caught:

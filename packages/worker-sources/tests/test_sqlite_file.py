@@ -18,6 +18,7 @@ from anyio import fail_after
 from worker_sources import (
     CorruptFile,
     DatabaseLocked,
+    Delivery,
     DiskFull,
     ForeignFile,
     SqliteSource,
@@ -155,6 +156,30 @@ async def test_a_locked_database_is_waited_for_then_named_and_nothing_is_lost(tm
         assert await delivery.ack()  # it was still ours to settle
         await source.put(3)
         assert (await source.receive())[0].value == 3
+
+
+async def test_calls_that_wait_for_a_locked_database_are_told_together(tmp_path: Path) -> None:
+    """Not one after the other: each would wait for `busy_timeout` again, and the end of a pool as often."""
+    path, told = tmp_path / "jobs.db", list[DatabaseLocked]()
+    async with SqliteSource[int](path, busy_timeout=0.5) as source:
+        await source.put_many(range(40))
+        deliveries = await source.receive(40)
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+
+        async def settle(one: Delivery[int]) -> None:
+            with pytest.raises(DatabaseLocked) as caught:
+                await one.ack()
+            told.append(caught.value)
+
+        with fail_after(10):  # twice `busy_timeout`, not forty times
+            async with anyio.create_task_group() as group:
+                for one in deliveries:
+                    group.start_soon(settle, one)
+        other.execute("ROLLBACK")
+        other.close()
+        assert len(set(map(id, told))) == 40
+        assert all([await one.ack() for one in deliveries])
 
 
 async def test_a_lock_that_is_released_in_time_is_not_noticed(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
-"""A cancellation that is nobody's: on asyncio, `await task` raises CancelledError where somebody cancelled that task.
+"""What an error ends: the one input whose code raised it, or the task and the program around it.
 
-Many client libraries let it out. To the pool it is an error of the code that raised it, and not its own end.
+A cancellation may be nobody's: on asyncio, `await task` raises CancelledError where somebody cancelled that task, and
+many client libraries let it out. To the pool it is an error of the code that raised it, and not its own end.
 """
 
 from __future__ import annotations
@@ -19,6 +20,13 @@ def is_foreign(error: BaseException) -> bool:
         return False  # trio's are raised by its own scopes alone
     task = asyncio.current_task()
     return task is None or not task.cancelling()
+
+
+def is_of_one(error: BaseException) -> bool:
+    """Tell whether `error` may end an input and nothing else. A group may, if all that is in it may."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(is_of_one, error.exceptions))
+    return isinstance(error, Exception | SystemExit | GeneratorExit)
 
 
 def is_failure(error: BaseException) -> bool:

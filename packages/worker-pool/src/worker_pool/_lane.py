@@ -17,7 +17,7 @@ from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from ._errors import TaskAborted, TaskTimeout
 from ._events import log
-from ._foreign import is_foreign
+from ._foreign import is_foreign, is_of_one
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,9 +33,6 @@ BREATH = 64  # inputs between two visits to the event loop, if none of them susp
 LONGEST = 0.001  # ... or seconds, whichever comes first: other tasks wait no longer than that
 
 MOMENT = 0.01  # seconds: a result that comes so soon after a cut was on its way before it
-
-_ENDS_OF_ONE = (Exception, SystemExit, GeneratorExit)
-"""What may end one input, and nothing else."""
 
 current_run: ContextVar[tuple[Lane, int] | None] = ContextVar("current_run", default=None)
 """The lane whose input is being executed, in its task and in those that it starts, and the number of the block.
@@ -146,8 +143,8 @@ class Lane:
                 try:
                     with anyio.CancelScope() as self._scope:
                         await self._run_many()
-                except _ENDS_OF_ONE:
-                    if self._verdict is None:
+                except BaseException as error:
+                    if self._verdict is None or not is_of_one(error):
                         raise
                     log.debug("an execute that was cut short raised", exc_info=True)
                 self._execute_verdict()
@@ -262,12 +259,12 @@ class Lane:
         """Whether what `execute` raised is the end of its input alone."""
         if self._verdict is not None:  # it was cut: the verdict tells its end
             return False
-        return isinstance(error, _ENDS_OF_ONE) or is_foreign(error)
+        return is_of_one(error) or is_foreign(error)
 
     def _fail(self, job: Job, error: BaseException, started: float, ended: float) -> None:
         self.job = None
         job.feed.fail(job, _as_exception(error), self.host.info, started, ended)
-        if not isinstance(error, _ENDS_OF_ONE):
+        if not is_of_one(error):
             self.host.leave("in doubt")  # a cancellation, though nobody's: who knows what it was in the middle of
 
     async def _make_ready(self) -> bool:

@@ -3,8 +3,9 @@
 Calls that have piled up are done in one transaction, and their results come back in one hop to the event loop: so
 the acknowledgements of one tick cost one commit, and the claim of the next jobs rides along. If a transaction fails,
 its calls are done again one by one, so that each gets its own result or its own error. That may be anything that the
-user's `loads` raises, also what would end a thread. Should this one die all the same, who waits is told, and so is who
-comes later: nobody waits for a thread that is gone.
+user's `loads` raises, also what would end a thread. (A file that another process keeps is the fault of none: each would
+only wait for it as long again, and so all are told at once.) Should this thread die all the same, who waits is told,
+and so is who comes later: nobody waits for a thread that is gone.
 
 Claims that find nothing stay parked in the thread. They are tried again after every call and when the next job is
 due; what *another process* puts is noticed at the next poll. Other sources on the same file in this process are woken
@@ -23,7 +24,7 @@ import anyio
 from anyio import from_thread
 from anyio.lowlevel import current_token
 
-from ._errors import SourceClosed
+from ._errors import DatabaseLocked, SourceClosed
 from ._sqlite_call import Call
 from ._sqlite_file import named_errors, transaction
 
@@ -167,11 +168,15 @@ class StoreThread:
         return self._begun
 
     def _execute(self, store: Store, calls: list[Call[Any]]) -> None:
-        """Do the calls in one transaction; if that fails, each in its own."""
+        """Do the calls in one transaction; if that fails by one of them, each in its own."""
         now = self._tried = now_ms()
         try:
             with named_errors(self.path), transaction(store.connection):
                 results = [call.run(store, now) for call in calls]
+        except DatabaseLocked as error:
+            for call in calls:
+                call.fail(_copy(error))
+            return
         except BaseException as error:  # it is the caller's, as if `loads` had been called there
             if len(calls) == 1:
                 calls[0].fail(error)
@@ -238,6 +243,13 @@ class StoreThread:
 def _set_all(calls: list[Call[Any]]) -> None:
     for call in calls:
         call.done.set()
+
+
+def _copy(error: DatabaseLocked) -> DatabaseLocked:
+    """One for each task that raises it: to raise an error writes into it."""
+    copy = DatabaseLocked(error.path, error.reason)
+    copy.__cause__ = error.__cause__
+    return copy
 
 
 def _nothing(store: Store, now: int) -> None:

@@ -11,6 +11,9 @@ from python_on import python_on
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "from-travetto.md"
 both_loops = pytest.mark.parametrize("backend", ["asyncio", "trio"])
+needs_image_magick = pytest.mark.skipif(  # a `convert` may be another program's, `identify` is not
+    not shutil.which("identify"), reason="ImageMagick is not installed"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -46,10 +49,9 @@ def test_an_answer_that_is_not_the_double_is_noticed(folder: Path, backend: str)
     assert "WorkFailed: 3 of 3 inputs failed" in done.stderr
 
 
+@needs_image_magick
 @both_loops
 def test_the_image_processing_queue(folder: Path, backend: str) -> None:
-    if shutil.which("convert") is None:
-        pytest.skip("ImageMagick is not installed")
     names = ["rose", "granite", "logo"]
     for name in names:
         subprocess.run(["convert", f"{name}:", str(folder / f"{name}.bmp")], check=True)
@@ -58,10 +60,9 @@ def test_the_image_processing_queue(folder: Path, backend: str) -> None:
     assert all(0 < os.stat(folder / f"{name}.jpg").st_size < os.stat(folder / f"{name}.bmp").st_size for name in names)
 
 
+@needs_image_magick
 @both_loops
 def test_an_image_that_cannot_be_converted_is_told_and_the_others_are_converted(folder: Path, backend: str) -> None:
-    if shutil.which("convert") is None:
-        pytest.skip("ImageMagick is not installed")
     subprocess.run(["convert", "rose:", str(folder / "rose.bmp")], check=True)
     done = run(folder, backend, "images.py", "none.bmp", "rose.bmp")
     assert done.returncode == 1

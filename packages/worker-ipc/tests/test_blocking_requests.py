@@ -250,3 +250,31 @@ def test_a_function_may_close_the_channel_to_end_the_program(raw_child):
     child.request("bye")
     assert child.receive() is None
     child.ends_quietly()
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_what_comes_for_a_listener_while_a_function_asks_the_parent_comes_in_order(raw_child, ends):
+    """Also if the parent then closes the channel: what was received stays readable."""
+    child = raw_child("""
+        import os
+        channel.handle("ask", lambda: channel.request("back"))
+        numbers = []
+        for message in channel.listen("e"):
+            numbers.append(message["n"])
+            if numbers[-1] == 2:
+                break
+        os.write(2, repr(numbers).encode())
+    """)
+    child.send({"jsonrpc": "2.0", "id": 1, "method": "ask"})
+    asked = child.receive()
+    child.send({"type": "e", "n": 1})
+    if ends:
+        child.close()
+        child.wait()
+        assert child.stderr == "[1]"
+    else:
+        child.send({"jsonrpc": "2.0", "id": asked["id"], "result": None})
+        assert child.receive() == {"jsonrpc": "2.0", "id": 1, "result": None}
+        child.send({"type": "e", "n": 2})
+        child.wait()
+        assert child.stderr == "[1, 2]"

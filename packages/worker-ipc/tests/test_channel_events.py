@@ -271,68 +271,6 @@ async def test_cancelling_an_iteration_loses_nothing():
         assert (await anext(listener))["of"]["number"] == 7
 
 
-async def test_handlers_are_called_one_message_at_a_time_and_can_be_removed():
-    async with echo() as channel:
-        running, calls, done = 0, [], anyio.Event()
-
-        async def handler(message):
-            nonlocal running
-            running += 1
-            assert running == 1
-            await checkpoint()
-            calls.append(message["of"]["number"])
-            running -= 1
-            if len(calls) == 3:
-                done.set()
-
-        remove = channel.listen_for("echo", handler)
-        for number in range(3):
-            await channel.send("x", {"number": number})
-        with anyio.fail_after(5):
-            await done.wait()
-        remove()
-        remove()
-        await channel.send("x", {"number": 3})
-        assert (await channel.listen_once("echo"))["of"]["number"] == 3
-    assert calls == [0, 1, 2]
-
-
-@pytest.mark.wire("C2")
-async def test_a_handler_that_raises_is_logged_and_counted_and_stays(caplog):
-    async with echo() as channel:
-        seen, done = [], anyio.Event()
-
-        def handler(message):
-            seen.append(message["of"]["number"])
-            if len(seen) == 1:
-                raise ValueError("my own mistake")
-            done.set()
-
-        channel.listen_for("echo", handler)
-        await channel.send("x", {"number": 1})
-        await channel.send("x", {"number": 2})
-        with anyio.fail_after(5):
-            await done.wait()
-        assert channel.statistics().handler_errors == 1
-    assert "my own mistake" in caplog.text
-
-
-async def test_release_removes_every_listener_of_events():
-    async with echo() as channel:
-        await channel.listen_once("ready")
-        calls = []
-        channel.listen_for("echo", calls.append)
-        listener, wait = channel.listen("echo"), channel.listen_once("echo")
-        channel.release()
-        await channel.send("x")
-        await channel.listen_once("echo")
-        with pytest.raises(RuntimeError, match="withdrawn"):
-            await wait
-        with pytest.raises(StopAsyncIteration):
-            await anext(listener)
-        assert calls == []
-
-
 @pytest.mark.wire("C9")
 @pytest.mark.parametrize(
     "data",
@@ -397,34 +335,3 @@ async def test_statistics_are_a_snapshot():
     assert (before.sent, before.received, after.sent, after.received) == (0, 0, 1, 1)
     with pytest.raises(AttributeError):
         after.sent = 2
-
-
-async def test_a_conversation_begins_clean_and_leaves_nothing_behind():
-    async with echo() as channel:
-        await channel.listen_once("ready")
-        old = channel.listen_once("old")
-        await channel.send("stale")
-        while not channel.statistics().kept:
-            await tick()
-        with channel.conversation():
-            assert channel.statistics().kept == 0
-            wait, listener = channel.listen_once("echo"), channel.listen("other")
-            channel.handle("method", lambda: 1)
-        with pytest.raises(RuntimeError, match="withdrawn"):
-            await wait
-        with pytest.raises(StopAsyncIteration):
-            await anext(listener)
-        assert channel._core.answers._functions == {}
-        with channel.conversation():
-            reply = channel.listen_once("echo")
-            await channel.send("fresh")
-            assert (await reply)["of"]["type"] == "fresh"
-        old.cancel()
-
-
-async def test_a_conversation_restores_the_function_that_answered_before():
-    async with echo() as channel:
-        channel.handle("method", first := lambda: 1)
-        with channel.conversation(), channel.conversation():
-            channel.handle("method", lambda: 2)
-        assert channel._core.answers._functions == {"method": first}

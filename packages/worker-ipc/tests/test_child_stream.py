@@ -298,6 +298,25 @@ async def test_a_conversation_begins_with_nothing_left_over():
             assert await stream.receive() == "fresh"
 
 
+@pytest.mark.fault(9)
+async def test_a_receive_that_outlives_its_conversation_takes_nothing_from_the_next():
+    refused = []
+
+    async def receive_in_vain():
+        with pytest.raises(RuntimeError, match="conversation is over") as caught:
+            await stream.receive()
+        refused.append(caught.value)
+
+    async with open_stream(["cat"]) as stream, anyio.create_task_group() as group:
+        with stream.conversation():
+            group.start_soon(receive_in_vain)
+            await anyio.wait_all_tasks_blocked()
+        with anyio.fail_after(20), stream.conversation():
+            await stream.send("mine")
+            assert await stream.receive() == "mine"
+    assert len(refused) == 1
+
+
 async def test_the_endless_line_of_a_program_ends_it():
     async with open_stream(evil(step("flood", "x")), max_message=100_000, over="channel") as stream:
         with anyio.fail_after(5), pytest.raises(ProtocolError, match="100000"):

@@ -100,3 +100,35 @@ async def test_a_blocking_child_that_serves_nothing_refuses():
         with pytest.raises(RemoteError, match="no function answers 'f'") as refused:
             await channel.request("f", [1])
         assert refused.value.code == -32601
+
+
+@pytest.mark.parametrize("method", [5, None, b"f", ["f"]], ids=repr)
+async def test_a_method_that_is_no_name(method):
+    async with open_child(evil("ready-twice")) as channel:
+        calls = [
+            lambda: channel.request_nowait(method, None, print),
+            lambda: channel.request_many_nowait(method, [[1]], print),
+            lambda: channel.handle(method, print),
+        ]
+        for call in calls:
+            with pytest.raises(TypeError, match="name of a method must be str"):
+                call()
+        for call in (channel.request, channel.notify):
+            with pytest.raises(TypeError, match="name of a method must be str"):
+                await call(method)
+        assert channel.statistics().pending_requests == channel.sent == 0
+        assert await channel.request("f") == "honest"
+
+
+async def test_a_type_that_nobody_can_send():
+    async with open_child(evil("ready-twice")) as channel:
+        for call in (channel.listen_once, channel.listen, lambda type: channel.listen_for(type, print)):
+            with pytest.raises(TypeError, match="type of a message must be str, or None for any, got 5"):
+                call(5)
+
+
+async def test_a_function_that_is_none():
+    async with open_child(evil("ready-twice")) as channel:
+        for call in (channel.handle, channel.listen_for):
+            with pytest.raises(TypeError, match="can be called, got 'print'"):
+                call("f", "print")

@@ -56,6 +56,8 @@ class Answers:
 
     def register(self, method: str, function: Callable[..., Any]) -> Callable[[], None]:
         """Answer a method with a function; return what restores the state before."""
+        _rpc.check_method(method)
+        _rpc.check_function(function)
         before = self._functions.get(method)
         self._functions[method] = function
         self._patient = False

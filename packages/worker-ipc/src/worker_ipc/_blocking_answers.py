@@ -33,6 +33,8 @@ class Answers:
 
     def register(self, method: str, function: Callable[..., Any]) -> None:
         """Answer a method with a function. What was held comes next."""
+        _rpc.check_method(method)
+        _rpc.check_function(function)
         code = getattr(function, "__code__", None)
         if code is not None and code.co_flags & _ASYNC:
             raise TypeError(f"{method!r}: an async function needs an event loop; use worker_ipc.open_parent instead")

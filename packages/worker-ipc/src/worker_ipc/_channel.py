@@ -148,8 +148,13 @@ class Channel:
         core = self._core
         if core.error is not None and not core.mailbox.kept.count:
             raise core.closed_error()
+        _rpc.check_function(handler)
         listener = self.listen(type)
-        core.group.start_soon(run_handler, listener, handler, core.count_error, name=f"worker_ipc handler {type}")
+        try:
+            core.group.start_soon(run_handler, listener, handler, core.count_error, name=f"worker_ipc handler {type}")
+        except RuntimeError:  # the block was left
+            listener.close()
+            raise core.closed_error() from None
         return listener.close
 
     def release(self) -> None:

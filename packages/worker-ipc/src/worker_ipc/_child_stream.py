@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Generic, Literal, cast, final, overload
 
 from anyio import move_on_after
 
-from ._claims import DELIVERED
+from ._claims import DELIVERED, WITHDRAWN
 from ._errors import CLOSED_HERE, ChannelClosed
 from ._group import bare_task_group
 from ._inbox import Inbox, Receiver
@@ -101,6 +101,8 @@ class ChildStream(OwnsChild, Generic[MessageT]):
             claim = await inbox.park()
             if claim.state == DELIVERED:
                 return cast("MessageT", claim.take())
+            if claim.state == WITHDRAWN:
+                raise RuntimeError("the conversation is over in which this receive() began to wait")
         return cast("MessageT", inbox.pop())
 
     # --- without a task or a switch per message
@@ -143,9 +145,11 @@ class ChildStream(OwnsChild, Generic[MessageT]):
         self._inbox.discard()
 
     def conversation(self) -> AbstractContextManager[None]:
-        """Return a scope for one conversation: it begins with nothing left over from the one before."""
-        self.discard()
-        return nullcontext()
+        """Return a scope for one conversation: it begins with nothing left over, and leaves no `receive` behind.
+
+        One that still waits when it is left, in a task that outlives it, raises RuntimeError there.
+        """
+        return self._inbox.conversation()
 
     def __aiter__(self) -> Self:
         return self

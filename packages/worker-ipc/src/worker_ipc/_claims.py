@@ -16,6 +16,7 @@ from collections import deque
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Container
     from typing import Protocol, TypeAlias
 
     from ._rpc import Message
@@ -41,6 +42,21 @@ class Copies:
     def __init__(self, holders: int) -> None:
         self.holders: int = holders
         self.read: bool = False
+
+
+def is_lost(entry: Entry) -> bool:
+    """Give one copy up; tell whether nobody has read the message or still may."""
+    copies = entry[3]
+    if copies is None:
+        return True
+    copies.holders -= 1
+    return not copies.holders and not copies.read
+
+
+def kind_of(message: Message) -> str | None:
+    """Return its type. A Node program may send objects without one: only who waits for any gets them."""
+    kind = message.get("type")
+    return kind if kind.__class__ is str else None
 
 
 class Claim:
@@ -131,6 +147,13 @@ class Line:
         entries = [entry for claim in self.given if (entry := self.leave(claim)) is not None]
         self.given.clear()
         return entries
+
+    def withdraw(self, but: Container[Claim]) -> None:
+        """End every wait `but` those; what was delivered to one and not taken is dropped."""
+        for claim in [*self.given, *self.claims]:
+            if claim not in but and claim.state in (WAITING, DELIVERED):
+                self.leave(claim)
+                claim.wake()
 
     def dismiss(self, state: int) -> None:
         """No more messages come: let everyone look who waits."""

@@ -22,8 +22,7 @@ class Conversation:
     def __enter__(self) -> Self:
         core = self._core
         mailbox = core.mailbox
-        if mailbox.kept.count:
-            mailbox.kept.clear()
+        mailbox.forget()
         self._mark = mailbox.mark
         self._outer = core.removers
         core.removers = []

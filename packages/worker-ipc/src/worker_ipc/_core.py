@@ -13,6 +13,7 @@ How it ends is in `_ending`; how the end of a child, or of a parent, is seen, in
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any, final
 
 from . import _rpc
@@ -56,6 +57,7 @@ class Core(Ending):
         self.is_child = is_child
         self.mailbox: Mailbox = Mailbox(mailbox)
         self.mailbox.on_room = self.somebody_waits
+        self.mailbox.on_drop = partial(loop.soon_from_anywhere, self.mailbox.tidy)
         self.calls: _rpc.Calls = _rpc.Calls()
         self.stream: MessageStream[Any] = MessageStream(
             loop, descriptors, codec, self, max_message=max_message, write_through=is_child
@@ -105,6 +107,8 @@ class Core(Ending):
         """Send a request whose reply will settle `waiter`; return its id. EncodeError: nothing was sent."""
         if self.error is not None:  # nobody would ever settle it
             raise self.closed_error()
+        if method.__class__ is not str:
+            _rpc.check_method(method)
         stream = self.stream
         id = self.calls.next_id()
         if params is None:
@@ -137,6 +141,7 @@ class Core(Ending):
         """Send a request for each of `many` params; `settle` hears of the answers. EncodeError: nothing was sent."""
         if self.error is not None:
             raise self.closed_error()
+        _rpc.check_method(method)
         stream, calls = self.stream, self.calls
         encode, first = stream.encode, calls.next_id(len(many))
         data: list[bytes | Sequence[Buffer]] = []

@@ -36,6 +36,12 @@ def event(type: str, data: Mapping[str, Any] | None = None) -> Message:
     return {"type": type, **data}
 
 
+def check_type(type: object) -> None:
+    """Refuse to wait for what nobody can send."""
+    if type is not None and not isinstance(type, str):
+        raise TypeError(f"the type of a message must be str, or None for any, got {type!r:.100}")
+
+
 def is_internal(message: Message) -> bool:
     """Whether a received object is Node's own, and not a message."""
     cmd = message.get("cmd")

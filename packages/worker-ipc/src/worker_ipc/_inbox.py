@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, final
 
 from ._claims import FAILED, Line
@@ -11,7 +12,7 @@ from ._stream import MAX_QUEUED, MessageStream
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
 
     from anyio.abc import TaskGroup
 
@@ -108,6 +109,16 @@ class Inbox(Ending):
         self.discard()
         if self.error is not None:
             receiver.closed(self.closed_error())
+
+    @contextmanager
+    def conversation(self) -> Generator[None]:
+        """See `ChildStream.conversation`."""
+        self.discard()
+        before = {*self._line.given, *self._line.claims}
+        try:
+            yield
+        finally:
+            self._line.withdraw(before)
 
     def discard(self) -> None:
         """See `ChildStream.discard`."""

@@ -64,7 +64,7 @@ class Wait:
 
     def __del__(self) -> None:
         if self._claim.state in (WAITING, DELIVERED):
-            self.cancel()
+            self._core.mailbox.drop(self._claim)
 
 
 @final
@@ -132,7 +132,7 @@ class Listener:
 
     def __del__(self) -> None:
         if not self._subscription.closed:
-            self.close()
+            self._core.mailbox.drop(self._subscription)
 
 
 async def run_handler(listener: Listener, handler: Callable[[Message], object], on_error: Callable[[], None]) -> None:

@@ -4,6 +4,8 @@ A message goes to the oldest `Claim` for its type (a claim is one wait for one m
 to it. What nobody took is kept, within bounds, for whoever asks next; when the bounds are reached the newest is
 dropped and counted. ``None`` as a type means any.
 
+Who drops a wait or a listener gives it up, and that is noticed by a finalizer: see `drop`.
+
 `worker_ipc.blocking` uses this module too, so it imports nothing heavy.
 """
 
@@ -11,7 +13,8 @@ from __future__ import annotations
 
 from collections import deque
 
-from ._claims import DELIVERED, FAILED, TAKEN, WAITING, WITHDRAWN, Claim, Copies, Subscription
+from ._claims import DELIVERED, FAILED, TAKEN, WAITING, WITHDRAWN, Claim, Copies, Subscription, is_lost, kind_of
+from ._events import check_type
 from ._shelf import Shelf
 
 TYPE_CHECKING = False
@@ -26,7 +29,10 @@ MAX_BYTES = 16 * 2**20
 
 
 class Mailbox:
-    """See the module. `on_room` is called when the last full subscription has room again."""
+    """See the module.
+
+    `on_room` is called when the last full subscription has room again, `on_drop` by finalizers: have `tidy` called.
+    """
 
     def __init__(self, max_messages: int = MAX_MESSAGES, max_bytes: int = MAX_BYTES) -> None:
         self.max_messages = max_messages
@@ -36,6 +42,9 @@ class Mailbox:
         self.full: int = 0  # subscriptions that are full
         self.ended: bool = False
         self.on_room: Callable[[], None] = _nothing
+        self.on_drop: Callable[[], object] = _nothing
+        self._dropped: deque[Claim | Subscription] = deque()
+        self._forgotten = 0  # the order of the last message that is handed on no more
         self._order = 0  # ticks for everybody who comes and every message that arrives
         self._claims: dict[str | None, deque[Claim]] = {}
         self._subscriptions: dict[str | None, list[Subscription]] = {}
@@ -44,8 +53,10 @@ class Mailbox:
 
     def put(self, message: Message, size: int = 0) -> bool:
         """Give a message to whoever is there for it. False: nobody was, and there was no room to keep it."""
-        kind = message.get("type")
-        if kind.__class__ is not str:  # a Node program may send objects without a type: only `None` matches them
+        if self._dropped:
+            self.tidy()
+        kind = message.get("type")  # as `kind_of` does: this is the hot path
+        if kind.__class__ is not str:
             kind = None
         self._order = order = self._order + 1
         if self._subscriptions:
@@ -101,6 +112,8 @@ class Mailbox:
 
     def claim(self, type: str | None) -> Claim:
         """Wait for one message of this type: the claim is delivered at once if one is kept."""
+        check_type(type)
+        self.tidy()
         self._order += 1
         claim = Claim(type, self._order)
         kept = self.kept.take(type) if self.kept.count else None
@@ -123,14 +136,16 @@ class Mailbox:
             claim.wake()
         elif state == DELIVERED and claim.entry is not None:
             entry, claim.entry = claim.entry, None
-            if _is_lost(entry):
+            if is_lost(entry):
                 self._hand_on(entry, self.kept.put_back)
 
     def _hand_on(self, entry: Entry, keep: Callable[[str | None, Entry], object]) -> None:
         """Give a message that nobody has any more to whoever waits for one, or else keep it for whoever asks next."""
         order, message, size, _ = entry
+        if order <= self._forgotten:
+            return
         entry = order, message, size, None
-        kind = _kind(message)
+        kind = kind_of(message)
         heir = self._oldest_claim(kind)
         if heir is not None:
             heir.deliver(entry)
@@ -141,6 +156,7 @@ class Mailbox:
 
     def subscribe(self, type: str | None) -> Subscription:
         """Receive every message of this type in a queue, what is kept first."""
+        check_type(type)
         self._order += 1
         subscription = Subscription(type, self._order)
         if not self.ended:
@@ -149,7 +165,9 @@ class Mailbox:
 
     def next(self, subscription: Subscription) -> Message | None:
         """Return the next message for a subscription, or None. What is kept for its type is older than its queue."""
-        if self.kept.count:
+        if self._dropped:
+            self.tidy()
+        if self.kept.count and not subscription.closed:
             kept = self.kept.take(subscription.type)
             if kept is not None:
                 return kept[1]
@@ -192,7 +210,7 @@ class Mailbox:
             if not subscription.closed:
                 unread += self._close(subscription)
         for entry in sorted(unread):
-            if _is_lost(entry):
+            if is_lost(entry):
                 self._hand_on(entry, self.kept.put)
 
     def _close(self, subscription: Subscription) -> Iterable[Entry]:
@@ -210,11 +228,32 @@ class Mailbox:
         subscription.dismiss(WITHDRAWN)
         return unread
 
+    # --- who was dropped
+
+    def drop(self, place: Claim | Subscription) -> None:
+        """Give a place up, from a finalizer.
+
+        The collector runs in any thread and at any moment, also in the middle of a method of this class. So the place
+        is only noted here; the next call sees to it, or `tidy`.
+        """
+        self._dropped.append(place)
+        self.on_drop()
+
+    def tidy(self) -> None:
+        """Withdraw what was dropped."""
+        while self._dropped:
+            place = self._dropped.popleft()
+            if isinstance(place, Claim):
+                self.withdraw(place)
+            else:
+                self.unsubscribe(place)
+
     # --- the state of it all
 
     @property
     def waiting(self) -> bool:
         """Tell whether anybody waits right now."""
+        self.tidy()
         return bool(self._claims) or any(subscription.claims for subscription in self._all_subscriptions())
 
     @property
@@ -229,9 +268,17 @@ class Mailbox:
 
     def withdraw_since(self, mark: int) -> None:
         """Withdraw every claim and subscription that came after a mark."""
+        self.tidy()
         for claim in [claim for line in self._claims.values() for claim in line if claim.order > mark]:
             self.withdraw(claim)
         self.unsubscribe(*[each for each in self._all_subscriptions() if each.order > mark])
+
+    def forget(self) -> None:
+        """Drop what is kept, and for ever what has arrived until now: whoever has it and gives it up, loses it."""
+        self.tidy()
+        self._forgotten = self._order
+        if self.kept.count:
+            self.kept.clear()
 
     def end(self) -> None:
         """No more messages come: fail every claim, wake every subscription. What is kept or queued stays readable."""
@@ -246,20 +293,6 @@ class Mailbox:
     def _all_subscriptions(self) -> Iterator[Subscription]:
         for line in self._subscriptions.values():
             yield from line
-
-
-def _kind(message: Message) -> str | None:
-    kind = message.get("type")
-    return kind if kind.__class__ is str else None
-
-
-def _is_lost(entry: Entry) -> bool:
-    """Give one copy up; tell whether nobody has read the message or still may."""
-    copies = entry[3]
-    if copies is None:
-        return True
-    copies.holders -= 1
-    return not copies.holders and not copies.read
 
 
 def _nothing() -> None:

@@ -7,6 +7,7 @@ once and from then on speaks to one of two small adapters:
 
     `waiter()`              one task may await it, one `set_result` settles it (an asyncio Future, nearly)
     `soon(callback)`        run it in the next tick
+    `soon_from_anywhere`    the same, from any thread and at any moment: for finalizers
     `readable(fd, cb)`      a `Watch`: while started, `cb` runs whenever the descriptor can be read
     `writable(fd, cb)`      the same for writing
 
@@ -68,6 +69,7 @@ class Loop(Protocol):
     def waiter(self) -> Callable[[], Waiter]: ...
     @property
     def soon(self) -> Callable[[Callable[[], object]], object]: ...
+    def soon_from_anywhere(self, callback: Callable[[], object], /) -> None: ...
     def readable(self, fd: int, callback: Callable[[], object], /) -> Watch: ...
     def writable(self, fd: int, callback: Callable[[], object], /) -> Watch: ...
 
@@ -93,6 +95,10 @@ class _AsyncioLoop:
         self._context = context = _callback_context()
         self.waiter: Callable[[], Waiter] = partial(_AsyncioWaiter, loop=loop)
         self.soon: Callable[[Callable[[], object]], object] = partial(loop.call_soon, context=context)
+
+    def soon_from_anywhere(self, callback: Callable[[], object]) -> None:
+        with suppress(RuntimeError):  # the loop is closed, and nobody waits any more
+            self._loop.call_soon_threadsafe(callback, context=self._context)
 
     def readable(self, fd: int, callback: Callable[[], object]) -> Watch:
         # The integer, not a socket: selectors formats the repr of a socket on every miss.
@@ -161,6 +167,7 @@ class _TrioLoop:
         self._trio, self._group = trio, group
         self._callbacks: list[Callable[[], object]] = []
         self._parked: Any = None
+        self._token = trio.lowlevel.current_trio_token()
         group.start_soon(self._run_soon, name="worker_ipc tick")
 
     def waiter(self) -> Waiter:
@@ -171,6 +178,10 @@ class _TrioLoop:
         if self._parked is not None:
             task, self._parked = self._parked, None
             self._trio.lowlevel.reschedule(task)
+
+    def soon_from_anywhere(self, callback: Callable[[], object]) -> None:
+        with suppress(self._trio.RunFinishedError):
+            self._token.run_sync_soon(callback, idempotent=True)
 
     def readable(self, fd: int, callback: Callable[[], object]) -> Watch:
         return _TrioWatch(self._trio, self._group, fd, callback, self._trio.lowlevel.wait_readable)

@@ -131,6 +131,7 @@ class Group:
 
 def request(id: int, method: str, params: Params) -> Message:
     """Build a request."""
+    check_method(method)
     if params is None:
         return {"jsonrpc": "2.0", "id": id, "method": method}
     return {"jsonrpc": "2.0", "id": id, "method": method, "params": plain_params(params)}
@@ -138,9 +139,22 @@ def request(id: int, method: str, params: Params) -> Message:
 
 def notification(method: str, params: Params) -> Message:
     """Build a request without an answer."""
+    check_method(method)
     if params is None:
         return {"jsonrpc": "2.0", "method": method}
     return {"jsonrpc": "2.0", "method": method, "params": plain_params(params)}
+
+
+def check_method(method: object) -> None:
+    """Raise TypeError for what is no name: a peer could only take it as a broken request, and hang up."""
+    if not isinstance(method, str):
+        raise TypeError(f"the name of a method must be str, got {method!r:.100}")
+
+
+def check_function(function: object) -> None:
+    """Raise TypeError for what can't be called, now and not when a message comes."""
+    if not callable(function):
+        raise TypeError(f"a function is needed that can be called, got {function!r:.100}")
 
 
 def plain_params(params: Params) -> list[Any] | tuple[Any, ...] | dict[str, Any]:

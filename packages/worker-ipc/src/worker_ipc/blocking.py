@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Self
 
+    from ._claims import Subscription
     from ._rpc import Message, Params
     from .codecs import Codec
 
@@ -120,24 +121,34 @@ class ChildChannel:
         Raises:
             ProtocolError: the parent broke the rules of the wire.
         """
-        mailbox = self._mailbox
-        subscription = mailbox.subscribe(type)
+        subscription = self._mailbox.subscribe(type)
         self._listening += 1
         try:
-            while True:
-                message = mailbox.next(subscription) if mailbox.kept.count or subscription.queue else None
-                while message is None:
-                    message = self._step()
-                    if message is not None and (self._listening > 1 or type not in (None, message.get("type"))):
-                        self._keep(message)  # for somebody else, or not only for us
-                        message = mailbox.next(subscription)
+            while (message := self._next(subscription)) is not None:
                 yield message
+        finally:
+            self._listening -= 1
+            self._mailbox.unsubscribe(subscription)
+
+    def _next(self, subscription: Subscription) -> Message | None:
+        """Return the next message for a subscription; None: the parent has closed the channel.
+
+        It may also come while a function is answering that itself waits, and the end right after it.
+        """
+        mailbox, type = self._mailbox, subscription.type
+        try:
+            while True:
+                if (mailbox.kept.count or subscription.queue) and (found := mailbox.next(subscription)) is not None:
+                    return found
+                message = self._step()
+                if message is not None:
+                    if self._listening == 1 and type in (None, message.get("type")):
+                        return message
+                    self._keep(message)  # for somebody else, or not only for us
         except ChannelClosed as error:
             if error.__class__ is not ChannelClosed:
                 raise
-        finally:
-            self._listening -= 1
-            mailbox.unsubscribe(subscription)
+            return mailbox.next(subscription)
 
     def listen_once(self, type: str | None = None, *, timeout: float | None = None) -> Message:
         """Wait for the next message of one type (None: of any) and return it.
@@ -149,13 +160,22 @@ class ChildChannel:
         deadline = None if timeout is None else monotonic() + timeout
         claim = self._mailbox.claim(type)
         try:
-            while claim.state == WAITING:
-                message = self._step(deadline)
-                if message is not None:
-                    self._keep(message)
+            self._receive_until(lambda: claim.state != WAITING, deadline)
             return claim.take()
         finally:
             self._mailbox.withdraw(claim)
+
+    def _receive_until(self, is_done: Callable[[], bool], deadline: float | None) -> None:
+        """Receive until `is_done()`: perhaps by what a function that answered received, right before the end."""
+        while not is_done():
+            try:
+                message = self._step(deadline)
+            except ChannelClosed:
+                if is_done():
+                    return
+                raise
+            if message is not None:
+                self._keep(message)
 
     # --- requests
 
@@ -181,10 +201,7 @@ class ChildChannel:
             raise
         try:
             self._wire.write(data)
-            while reply.message is None:
-                message = self._step(deadline)
-                if message is not None:
-                    self._keep(message)
+            self._receive_until(reply.done, deadline)
         finally:
             if calls.abandon(id) and self._wire.end is None:
                 self._write(_rpc.notification(_rpc.CANCEL, {"id": id}))

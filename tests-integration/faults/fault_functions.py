@@ -100,6 +100,13 @@ def swallow_memory(_):
     return len(bytearray(2**33))
 
 
+def outgrow(group):
+    """Move into a control group that has little memory, and take more."""
+    with open(f"{group}/cgroup.procs", "r+") as file:
+        file.write(str(os.getpid()))
+    return len(b"x" * 2**28)
+
+
 def big(size):
     return "x" * size
 

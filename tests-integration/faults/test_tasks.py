@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -117,6 +118,16 @@ async def test_out_of_memory_is_an_error_of_the_one_that_asked_too_much(stack: s
         with pytest.raises((FunctionError, RemoteError, WorkerDied)) as caught:
             await pool.execute(["swallow_memory", None])
         assert "MemoryError" in str(caught.value) + repr(getattr(caught.value, "data", ""))
+        assert pool.statistics().retried == 0
+
+
+@every_stack
+@pytest.mark.fault(19)
+async def test_a_child_that_the_kernel_kills_for_its_memory_costs_one_input(stack: str, small_group: Path) -> None:
+    async with pool_of(stack) as pool:
+        with pytest.raises(WorkerDied) as caught:
+            await pool.execute(["outgrow", str(small_group)])
+        assert (caught.value.signal, caught.value.phase) == (signal.SIGKILL, "execute")
         assert pool.statistics().retried == 0
 
 

@@ -46,6 +46,24 @@ async def test_a_relative_path_is_one_of_this_process_also_when_the_child_is_els
         assert await worker.execute(None) == "/"
 
 
+async def test_a_module_that_starts_workers_when_it_is_imported_is_told_so_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a main script does without its guard: it would start them in each child, and they in theirs."""
+    (tmp_path / "unguarded.py").write_text(
+        "import anyio\n"
+        "from worker_spawn import function_worker\n"
+        "def double(number): return number * 2\n"
+        "async def main():\n"
+        "    async with function_worker('unguarded:double') as worker: print(await worker.execute(1))\n"
+        "anyio.run(main)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with anyio.fail_after(20), pytest.raises(FunctionError, match=r"unguarded:double starts workers .* only under"):
+        async with function_worker("unguarded:double"):
+            pass
+
+
 async def test_what_is_no_path_stays_as_it_is_for_whoever_knows_it(monkeypatch: pytest.MonkeyPatch) -> None:
     word = "__editable__.somebodys.finder.__path_hook__"
     monkeypatch.setattr(sys, "path", [*sys.path, word])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, overload
 from worker_ipc import ChannelClosed, ChildStream, open_stream
 from worker_ipc.codecs import Codec, JsonLines, Pickled
 
-from . import _journal
+from . import _journal, _loading
 from ._errors import WorkerDied
 from ._function_calls import FunctionCalls, read_greeting
 from ._in_process import InProcessWorker
@@ -111,6 +111,7 @@ class function_worker(NotEntered, Generic[InputT, ResultT]):  # noqa: N801 - it 
         return False
 
     async def _start(self, stack: AsyncExitStack) -> FunctionCalls[InputT, ResultT]:
+        _loading.refuse_workers()
         memory = _journal.create()
         if memory is not None:
             stack.callback(os.close, memory)

@@ -199,8 +199,14 @@ def resolve(name: str) -> Callable[..., Any]:
     """Import ``package.module:function`` (dots after the colon reach into classes)."""
     from importlib import import_module
 
+    from worker_spawn import _loading
+
     module, _, path = name.partition(":")
-    found: Any = import_module(module)
+    _loading.function = name
+    try:
+        found: Any = import_module(module)
+    finally:
+        _loading.function = None
     for part in path.split("."):
         found = getattr(found, part)
     if not callable(found):

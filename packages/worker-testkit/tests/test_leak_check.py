@@ -8,13 +8,14 @@ import os
 import pickle
 import re
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import pytest
 
 from worker_testkit import _leaks
-from worker_testkit._leaks import Snapshot
+from worker_testkit._leaks import LeakError, Snapshot, check_leaks
 
 Test = TypeVar("Test", bound=Callable[..., None])
 
@@ -181,6 +182,30 @@ def test_a_thread_is_named(told: Any) -> None:
 def test_a_temporary_file_is_named_and_removed(told: Any) -> None:
     assert told.outcomes == {"passed": 2, "errors": 1}
     assert re.search(r"temporary file /\S+\.forgotten$", told.text, re.MULTILINE)
+
+
+def test_files_of_others_are_neither_blamed_nor_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found as the loss of all that was in /tmp, when a run of tests was interrupted."""
+    monkeypatch.setattr(_leaks, "_private_folders", [])  # as outside pytest
+    monkeypatch.setattr(_leaks.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with check_leaks(patience=0.1):
+        (tmp_path / "of somebody else").touch()
+        monkeypatch.setattr(_leaks.tempfile, "tempdir", None)  # what was looked at before is looked at again
+    assert [path.name for path in tmp_path.iterdir()] == ["of somebody else"]
+    with pytest.raises(LeakError, match=r"temporary file \S+ours$"), check_leaks(patience=0.1):
+        Path(os.environ["TMPDIR"], "ours").touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["of somebody else"]
+
+
+def test_a_run_that_is_interrupted_removes_nothing_of_others(
+    run_pytest: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pytest tears the fixtures down after the session was finished, then."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    (tmp_path / "precious").mkdir()
+    run_pytest({"test_it": "def test_a(): pass\ndef test_b(no_leaks): raise KeyboardInterrupt\n"})
+    assert [path.name for path in tmp_path.iterdir()] == ["precious"]
 
 
 @plant(

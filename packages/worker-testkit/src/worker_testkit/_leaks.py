@@ -53,15 +53,46 @@ def check_leaks(*, patience: float = PATIENCE, ignore: Sequence[str] = ()) -> Ge
     `ignore`: regular expressions searched in the lines of the report; what they match is let be. What leaked is
     cleaned up as far as that is safe, so that whoever comes next is not blamed for it: processes are killed and
     reaped, descriptors are pointed at /dev/null, files are removed. An error of the block itself leaves first.
+
+    Temporary files of the block, and of its children, are made in a directory that nobody else has.
     """
     become_subreaper()
-    before = Snapshot.take()
-    yield
-    leftovers = before.wait_for_nothing(patience, [re.compile(pattern) for pattern in ignore])
-    if leftovers:
-        lines = leftovers.lines()
-        leftovers.clean_up()
-        raise LeakError(lines)
+    with private_folder() as folder:
+        before = Snapshot.take(folder)
+        yield
+        leftovers = before.wait_for_nothing(patience, [re.compile(pattern) for pattern in ignore])
+        if leftovers:
+            lines = leftovers.lines()
+            leftovers.clean_up()
+            raise LeakError(lines)
+
+
+_private_folders: list[str] = []
+
+
+@contextmanager
+def private_folder() -> Generator[str, None, None]:
+    """Make temporary files, here and in children, in a directory of our own; the one that is there if there is one.
+
+    What appears in a directory that others use may be theirs: to name it would be wrong, and to remove it a disaster.
+    """
+    if _private_folders:
+        yield _private_folders[-1]
+        return
+    before = tempfile.tempdir, os.environ.get("TMPDIR")
+    folder = tempfile.mkdtemp(prefix="leaks-")
+    _private_folders.append(folder)
+    tempfile.tempdir = os.environ["TMPDIR"] = folder
+    try:
+        yield folder
+    finally:
+        _private_folders.remove(folder)
+        tempfile.tempdir = before[0]
+        if before[1] is None:
+            del os.environ["TMPDIR"]
+        else:
+            os.environ["TMPDIR"] = before[1]
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def become_subreaper(on: bool = True) -> bool:
@@ -79,22 +110,24 @@ class Snapshot:
     children: dict[tuple[int, str], Child]
     descriptors: dict[int, str]
     threads: frozenset[threading.Thread]
-    files: frozenset[str]
+    files: frozenset[Path]
+    folder: str | None  # where temporary files are looked for: a `private_folder`, or nowhere
 
     @classmethod
-    def take(cls) -> Snapshot:
+    def take(cls, folder: str | None = None) -> Snapshot:
         """Look now."""
-        return cls(children(), descriptors(), _threads(), _temporary_files())
+        return cls(children(), descriptors(), _threads(), _files(folder), folder)
 
     def since(self) -> Snapshot:
         """Return what is there now and was not there then. Corpses that are nobody's fault are reaped on the way."""
-        now = Snapshot.take()
+        now = Snapshot.take(self.folder)
         new = {key: child for key, child in now.children.items() if key not in self.children}
         return Snapshot(
             {key: child for key, child in new.items() if not _reaped_for_a_dead_parent(child)},
             {fd: target for fd, target in now.descriptors.items() if self.descriptors.get(fd) != target},
             now.threads - self.threads,
             now.files - self.files,
+            self.folder,
         )
 
     def wait_for_nothing(self, patience: float, ignore: Sequence[re.Pattern[str]] = ()) -> Snapshot:
@@ -123,6 +156,7 @@ class Snapshot:
             {fd: target for fd, target in self.descriptors.items() if kept(_descriptor_line(fd, target))},
             frozenset(thread for thread in self.threads if kept(_thread_line(thread))),
             frozenset(file for file in self.files if kept(_file_line(file))),
+            self.folder,
         )
 
     def __bool__(self) -> bool:
@@ -145,8 +179,7 @@ class Snapshot:
                 os.waitpid(child.pid, 0)
         for fd in self.descriptors:
             _neutralise(fd)
-        for file in self.files:
-            path = Path(tempfile.gettempdir(), file)
+        for path in self.files:
             with suppress(OSError):
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
@@ -181,9 +214,9 @@ def _is_cached_by_trio(thread: threading.Thread) -> bool:
     return thread.daemon and re.fullmatch(r"Trio thread \d+", thread.name) is not None
 
 
-def _temporary_files() -> frozenset[str]:
+def _files(folder: str | None) -> frozenset[Path]:
     try:
-        return frozenset(os.listdir(tempfile.gettempdir()))
+        return frozenset(Path(folder).iterdir()) if folder is not None else frozenset()
     except OSError:
         return frozenset()
 
@@ -196,5 +229,5 @@ def _thread_line(thread: threading.Thread) -> str:
     return f"thread {thread.name!r}"
 
 
-def _file_line(file: str) -> str:
-    return f"temporary file {Path(tempfile.gettempdir(), file)}"
+def _file_line(file: Path) -> str:
+    return f"temporary file {file}"

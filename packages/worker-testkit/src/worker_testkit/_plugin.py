@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import functools
 import os
-import shutil
 import tempfile
+from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from inspect import iscoroutinefunction
 from pathlib import Path
@@ -23,16 +23,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ._leaks import PATIENCE, become_subreaper, check_leaks
+from ._leaks import PATIENCE, become_subreaper, check_leaks, private_folder
 from ._record import Recorder
 from ._tasks import run_without_stray_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
-    from contextlib import AbstractContextManager
     from typing import Any
 
-private_temporary = pytest.StashKey[tuple[str, str | None]]()
+_private = pytest.StashKey[ExitStack]()
+_is_ending = pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -58,24 +58,21 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Adopt orphans, and give this session a directory of temporary files that nobody else writes to."""
     become_subreaper()
-    original = tempfile.gettempdir()
-    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", original)  # tmp_path stays where it can be looked at afterwards
-    session.config.stash[private_temporary] = (tempfile.mkdtemp(prefix="leaks-"), os.environ.get("TMPDIR"))
-    tempfile.tempdir = os.environ["TMPDIR"] = session.config.stash[private_temporary][0]
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())  # tmp_path can be looked at afterwards
+    session.config.stash[_private] = stack = ExitStack()
+    stack.enter_context(private_folder())
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Undo `pytest_sessionstart`."""
-    become_subreaper(False)
-    private, original = session.config.stash.get(private_temporary, (None, None))
-    if private is None:
-        return
-    tempfile.tempdir = None
-    if original is None:
-        os.environ.pop("TMPDIR", None)
-    else:
-        os.environ["TMPDIR"] = original
-    shutil.rmtree(private, ignore_errors=True)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
+    """Undo `pytest_sessionstart`, when all fixtures are gone: those of an interrupted test go in this hook too."""
+    session.config.stash[_is_ending] = True
+    try:
+        yield
+    finally:
+        become_subreaper(False)
+        if _private in session.config.stash:
+            session.config.stash[_private].close()
 
 
 @pytest.fixture
@@ -115,11 +112,14 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     return (yield)
 
 
-def _check(config: pytest.Config) -> AbstractContextManager[None]:
-    return check_leaks(
-        patience=float(config.getini("leak_check_patience")),
-        ignore=config.getini("leak_check_ignore"),
-    )
+@contextmanager
+def _check(config: pytest.Config) -> Generator[None]:
+    with ExitStack() as stack:
+        patience = float(config.getini("leak_check_patience"))
+        stack.enter_context(check_leaks(patience=patience, ignore=config.getini("leak_check_ignore")))
+        yield
+        if _is_ending in config.stash:  # interrupted: by now pytest itself has opened and closed what it likes
+            stack.pop_all()
 
 
 def _is_checked(item: pytest.Item) -> bool:

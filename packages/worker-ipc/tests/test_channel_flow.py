@@ -244,7 +244,8 @@ async def test_senders_who_wait_for_the_kernel_sleep_meanwhile():
         for end in (peer, ours):
             end.setblocking(False)
         async with anyio.create_task_group() as group:
-            writer = Writer(current_loop(group), ours.fileno(), lambda: None, write_through=True)
+            loop = current_loop(group)
+            writer = Writer(loop, ours.fileno(), lambda: None, write_through=True)
             for _ in range(2):
                 writer.write(b"x" * 500_000)
                 group.start_soon(writer.drained)
@@ -257,4 +258,4 @@ async def test_senders_who_wait_for_the_kernel_sleep_meanwhile():
             with anyio.fail_after(5):
                 await anyio.wait_all_tasks_blocked()
             writer.stop()
-            group.cancel_scope.cancel()  # the tasks of the loop's adapter
+            loop.close()

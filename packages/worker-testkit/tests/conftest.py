@@ -58,7 +58,9 @@ def run_pytest(tmp_path_factory: pytest.TempPathFactory) -> RunPytest:
             (folder / f"{name}.py").write_text(dedent(text))
         command = [sys.executable, "-m", "pytest", "-W", "error", "-p", "no:cacheprovider", "-p", "no:hypothesispytest"]
         done = subprocess.run([*command, *arguments], cwd=folder, capture_output=True, text=True, timeout=50)
-        assert done.returncode in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED), done.stdout + done.stderr
+        assert done.returncode in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED), (
+            done.stdout + done.stderr
+        )
         about = _told(files, (folder / "reports.jsonl").read_text().splitlines())
         return InnerRun(folder, about, done.stdout.splitlines()[-1])
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import inspect
 import logging
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from anyio import CancelScope, get_cancelled_exc_class, sleep
 
 from . import _rpc
-from ._errors import EncodeError
+from ._errors import EncodeError, ProtocolError
 from ._foreign import is_foreign
 
 if TYPE_CHECKING:
@@ -29,21 +30,34 @@ logger = logging.getLogger("worker_ipc")
 REMINDER = 5.0
 """Seconds after which a child that holds requests, and has no function yet, is said to do so."""
 
+_WAS_CANCELLED = "the request was cancelled"
+
 
 class Answers:
     """`patient`: until the first function is registered, requests are held (up to `limit`), not refused.
 
     A child is patient: it may have to load something before it can say what it answers. A parent is not: a language
-    server that asks its client something waits for the refusal.
+    server that asks its client something waits for the refusal. `break_off` ends the conversation with a peer whose
+    request can't be answered at all.
     """
 
-    def __init__(self, stream: MessageStream[Any], group: TaskGroup, *, patient: bool, limit: int) -> None:
+    def __init__(
+        self,
+        stream: MessageStream[Any],
+        group: TaskGroup,
+        break_off: Callable[[ProtocolError], None],
+        *,
+        patient: bool,
+        limit: int,
+    ) -> None:
         self._stream = stream
         self._group = group
+        self._break_off = break_off
         self._patient = patient
         self._limit = limit
         self._held: list[tuple[Message, int]] = []
         self._functions: dict[str, Callable[..., Any]] = {}
+        self._newest: WeakValueDictionary[str, Registration] = WeakValueDictionary()  # while it can be removed
         self._running: dict[object, CancelScope] = {}
         self.errors: int = 0  # functions and notification handlers that raised
         self.unknown: int = 0  # notifications that nobody handles
@@ -54,22 +68,27 @@ class Answers:
         """How many are being answered right now."""
         return len(self._running)
 
-    def register(self, method: str, function: Callable[..., Any]) -> Callable[[], None]:
-        """Answer a method with a function; return what restores the state before."""
+    def register(self, method: str, function: Callable[..., Any]) -> Registration:
+        """Answer a method with a function; return what removes it."""
         _rpc.check_method(method)
         _rpc.check_function(function)
-        before = self._functions.get(method)
-        self._functions[method] = function
+        registration = Registration(self, method, function)
         self._patient = False
+        return registration
 
-        def restore() -> None:
-            if self._functions.get(method) is function:
-                if before is None:
-                    del self._functions[method]
-                else:
-                    self._functions[method] = before
+    def newest(self, method: str) -> Registration | Callable[..., Any] | None:
+        """Return who answers: a function alone if nobody can remove it any more."""
+        return self._newest.get(method) or self._functions.get(method)
 
-        return restore
+    def let_answer(self, method: str, who: Registration | Callable[..., Any] | None) -> None:
+        """Let another answer from now on; None: nobody."""
+        self._newest.pop(method, None)
+        self._functions.pop(method, None)
+        if isinstance(who, Registration):
+            self._newest[method] = who
+            self._functions[method] = who.function
+        elif who is not None:
+            self._functions[method] = who
 
     def release_held(self) -> None:
         """Answer what was held."""
@@ -91,17 +110,22 @@ class Answers:
             self._cancel(message.get("params"))
             return
         function = self._functions.get(method)
-        if function is not None:
+        if self._held and not self._patient:  # those will be answered in the next tick: nobody overtakes them
+            self._hold(message, size)
+        elif function is not None:
             self._call(function, message, size)
         elif self._patient and len(self._held) < self._limit:
             if not self._held:
                 self._group.start_soon(self._remind, name="worker_ipc reminder")
-            self._held.append((message, size))
-            self.bytes += size
+            self._hold(message, size)
         elif "id" in message:
-            self._reply(_rpc.error(message["id"], _rpc.METHOD_NOT_FOUND, f"no function answers {method!r} here"))
+            self._refuse(message["id"], _rpc.METHOD_NOT_FOUND, f"no function answers {method!r} here")
         else:
             self.unknown += 1
+
+    def _hold(self, message: Message, size: int) -> None:
+        self._held.append((message, size))
+        self.bytes += size
 
     async def _remind(self) -> None:
         """Tell of requests that may wait for ever: nobody else would."""
@@ -134,7 +158,7 @@ class Answers:
                 if "id" in message:
                     self._succeeded(message, value)
             if scope.cancelled_caught and "id" in message:
-                self._cancelled(id)
+                self._refuse(id, _rpc.CANCELLED, _WAS_CANCELLED)
         except BaseException as error:  # also SystemExit, as above
             if isinstance(error, get_cancelled_exc_class()) and not is_foreign(error):
                 raise
@@ -157,11 +181,8 @@ class Answers:
             if message.get("id") == id and "id" in message:
                 del self._held[index]
                 self.bytes -= size
-                self._cancelled(id)
+                self._refuse(id, _rpc.CANCELLED, _WAS_CANCELLED)
                 return
-
-    def _cancelled(self, id: object) -> None:
-        self._reply(_rpc.error(id, _rpc.CANCELLED, "the request was cancelled"))
 
     def _succeeded(self, message: Message, value: Any) -> None:
         try:
@@ -177,7 +198,36 @@ class Answers:
         try:
             self._reply(_rpc.failure(message["id"], error))
         except EncodeError as unsendable:  # a RemoteError with data that can't be sent
-            self._reply(_rpc.error(message["id"], _rpc.INTERNAL_ERROR, str(unsendable)))
+            self._refuse(message["id"], _rpc.INTERNAL_ERROR, str(unsendable))
+
+    def _refuse(self, id: object, code: int, text: str) -> None:
+        try:
+            self._reply(_rpc.error(id, code, text))
+        except EncodeError as error:  # nothing but the id is the peer's own
+            self._break_off(ProtocolError(f"the id of a request must be one that can be sent back: {error}"))
 
     def _reply(self, reply: Message) -> None:
         self._stream.post(reply, now=True)
+
+
+class Registration:
+    """One function for one method; call it to remove that. Then whoever answered before, and is still there, does."""
+
+    __slots__ = ("__weakref__", "_answers", "_before", "_method", "_removed", "function")
+
+    def __init__(self, answers: Answers, method: str, function: Callable[..., Any]) -> None:
+        self.function = function
+        self._answers = answers
+        self._method = method
+        self._removed = False
+        self._before = answers.newest(method)
+        answers.let_answer(method, self)
+
+    def __call__(self) -> None:
+        """Remove it. Idempotent."""
+        self._removed = True
+        if self._answers.newest(self._method) is self:
+            left: Registration | Callable[..., Any] | None = self
+            while isinstance(left, Registration) and left._removed:
+                left = left._before
+            self._answers.let_answer(self._method, left)

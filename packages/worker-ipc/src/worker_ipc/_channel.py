@@ -253,7 +253,7 @@ class Channel:
         core.check_thread()
         remove = core.answers.register(method, function)
         if core.answers.holds:
-            core.loop.soon(core.answers.release_held)  # a tick later: more functions may be registered now
+            core.loop.soon(core.release_held)  # a tick later: more functions may be registered now
         if core.removers is not None:
             core.removers.append(remove)
         return remove

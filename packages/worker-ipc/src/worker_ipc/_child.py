@@ -13,7 +13,6 @@ from ._core import Core
 from ._errors import ChannelClosed, closed_here
 from ._group import bare_task_group
 from ._interrupts import ignore_interrupts
-from ._readiness import current_loop
 from ._stream import MAX_MESSAGE, check_codec
 from ._watchdog import watch_parent
 from ._writer import flush_within
@@ -102,10 +101,10 @@ async def open_parent(
     check_codec(codec)
     watch_parent(fd)
     restore_interrupts = ignore_interrupts()
-    async with bare_task_group() as group:
+    async with bare_task_group() as (group, loop):
         parent = Parent()
         core = Core(
-            current_loop(group),
+            loop,
             group,
             parent,
             (fd, fd),

@@ -14,7 +14,6 @@ from ._group import bare_task_group
 from ._inbox import Inbox, Receiver
 from ._owner import EXIT_TIME, Child, OwnsChild
 from ._process import start_process
-from ._readiness import current_loop
 from ._stream import MAX_MESSAGE, check_codec
 from .codecs._codec import MessageT
 
@@ -244,9 +243,9 @@ def open_stream(
 async def _open_stream(
     command: Sequence[str | os.PathLike[str]], codec: Codec[Any], options: dict[str, Any], **limits: int
 ) -> AsyncGenerator[ChildStream[Any], None]:
-    async with start_process(command, **options) as process, bare_task_group() as group:
+    async with start_process(command, **options) as process, bare_task_group() as (group, loop):
         child = Child(process)
-        inbox = Inbox(current_loop(group), group, child, codec, **limits)
+        inbox = Inbox(loop, group, child, codec, **limits)
         child.attach(inbox)
         async with child.destroyed_on_leaving():
             yield ChildStream(inbox, child)

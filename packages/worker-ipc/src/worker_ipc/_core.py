@@ -62,7 +62,7 @@ class Core(Ending):
         self.stream: MessageStream[Any] = MessageStream(
             loop, descriptors, codec, self, max_message=max_message, write_through=is_child
         )
-        self.answers: Answers = Answers(self.stream, group, patient=is_child, limit=mailbox)
+        self.answers: Answers = Answers(self.stream, group, self.break_off, patient=is_child, limit=mailbox)
         self._max_queued = max(MAX_QUEUED, max_message)
         self.removers: list[Callable[[], None]] | None = None
         self.received_count: int = 0
@@ -168,12 +168,17 @@ class Core(Ending):
             self.break_off(Overrun(f"{held} bytes are held for listeners that do not read, while others wait"))
         elif self.stream.writer.queued > self._max_queued:
             self.break_off(Overrun("the peer asks for more and more, and does not read the answers"))
-        elif self.mailbox.full and not self._is_waited_for():
+        elif not self._is_waited_for() and self.mailbox.full:  # in this order: to look who waits may make room
             self.stream.reader.pause()
 
     def _is_waited_for(self) -> bool:
         """Tell whether anybody here needs a message that is still to come: then reading goes on."""
         return bool(self.mailbox.waiting or self.calls.pending or self.answers.running or self.stream.writer.senders)
+
+    def release_held(self) -> None:
+        """Answer the requests that were held. Whoever runs then may be cancelled: that is still to be read."""
+        self.answers.release_held()
+        self.somebody_waits()
 
     def count_error(self) -> None:
         self.handler_errors += 1

@@ -56,7 +56,7 @@ class Child:
             ending.group.start_soon(self._await_exit, ending, truncated, name="worker_ipc await exit")
 
     async def _await_exit(self, ending: Ending, truncated: int) -> None:
-        with move_on_after(EXIT_TIME):
+        with move_on_after(EXIT_TIME, shield=True):  # who waits for that in a shielded scope is not left alone
             await self.process.wait()
         ending.settle(death(self.process, truncated))
 

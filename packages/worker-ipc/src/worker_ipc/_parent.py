@@ -10,7 +10,6 @@ from ._core import Core
 from ._group import bare_task_group
 from ._owner import Child, OwnsChild
 from ._process import start_process
-from ._readiness import current_loop
 from ._stream import MAX_MESSAGE, check_codec
 
 if TYPE_CHECKING:
@@ -72,10 +71,13 @@ async def open_child(
     check_codec(codec)
     options: dict[str, Any] = {"cwd": cwd, "env": env, "inherit_env": inherit_env}
     options |= {"stdin": stdin, "stdout": stdout, "stderr": stderr}
-    async with start_process(command, channel=True, stdio=False, **options) as process, bare_task_group() as group:
+    async with (
+        start_process(command, channel=True, stdio=False, **options) as process,
+        bare_task_group() as (group, loop),
+    ):
         child = Child(process)
         core = Core(
-            current_loop(group),
+            loop,
             group,
             child,
             (process.fd_in, process.fd_out),

@@ -3,13 +3,16 @@
 anyio is neutral, and for everything rare we use it. Three things happen once per message, though, and there the
 neutral form costs more than the message itself: waiting for a descriptor, parking a task until a callback wakes it,
 and running something at the end of this tick. Each exists natively on both loops, so a channel asks `current_loop`
-once and from then on speaks to one of two small adapters:
+once and from then on speaks to one of two small adapters (that for trio is in `_trio_loop`):
 
     `waiter()`              one task may await it, one `set_result` settles it (an asyncio Future, nearly)
     `soon(callback)`        run it in the next tick
     `soon_from_anywhere`    the same, from any thread and at any moment: for finalizers
     `readable(fd, cb)`      a `Watch`: while started, `cb` runs whenever the descriptor can be read
     `writable(fd, cb)`      the same for writing
+    `close()`               no callbacks any more
+
+Callbacks come until then, also when the block of the channel is cancelled: what is shielded there still needs them.
 
 trio is found through `sys.modules`: if it is not imported, it is not running, and we never import it. The same holds
 for sniffio, by which anyio tells the loops apart where it is installed.
@@ -26,7 +29,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator
+    from collections.abc import Callable, Generator
 
     from anyio.abc import TaskGroup
 
@@ -72,17 +75,17 @@ class Loop(Protocol):
     def soon_from_anywhere(self, callback: Callable[[], object], /) -> None: ...
     def readable(self, fd: int, callback: Callable[[], object], /) -> Watch: ...
     def writable(self, fd: int, callback: Callable[[], object], /) -> Watch: ...
+    def close(self) -> None: ...
 
 
 def current_loop(group: TaskGroup) -> Loop:
     """Return the adapter for the running loop; its tasks, if it needs any, live in `group`."""
     trio = sys.modules.get("trio")
     if trio is not None and trio.lowlevel.in_trio_task():
-        return _TrioLoop(trio, group)
+        from ._trio_loop import TrioLoop
+
+        return TrioLoop(trio, group)
     return _AsyncioLoop()
-
-
-# --- asyncio, uvloop ---------------------------------------------------------------------------------------------
 
 
 class _AsyncioLoop:
@@ -106,6 +109,9 @@ class _AsyncioLoop:
 
     def writable(self, fd: int, callback: Callable[[], object]) -> Watch:
         return _AsyncioWatch(fd, callback, self._context, self._loop.add_writer, self._loop.remove_writer)
+
+    def close(self) -> None:
+        """Nothing is left to end: the watches end with their stream."""
 
 
 def _callback_context() -> contextvars.Context:
@@ -153,143 +159,3 @@ class _AsyncioWatch:
             self._remove(self._fd)
 
     close = stop
-
-
-# --- trio --------------------------------------------------------------------------------------------------------
-
-
-class _TrioLoop:
-    """trio has tasks instead of callbacks: one per watch, and one that runs what is wanted soon."""
-
-    is_fifo = False
-
-    def __init__(self, trio: Any, group: TaskGroup) -> None:
-        self._trio, self._group = trio, group
-        self._callbacks: list[Callable[[], object]] = []
-        self._parked: Any = None
-        self._token = trio.lowlevel.current_trio_token()
-        group.start_soon(self._run_soon, name="worker_ipc tick")
-
-    def waiter(self) -> Waiter:
-        return _TrioWaiter(self._trio.lowlevel)
-
-    def soon(self, callback: Callable[[], object]) -> None:
-        self._callbacks.append(callback)
-        if self._parked is not None:
-            task, self._parked = self._parked, None
-            self._trio.lowlevel.reschedule(task)
-
-    def soon_from_anywhere(self, callback: Callable[[], object]) -> None:
-        with suppress(self._trio.RunFinishedError):
-            self._token.run_sync_soon(callback, idempotent=True)
-
-    def readable(self, fd: int, callback: Callable[[], object]) -> Watch:
-        return _TrioWatch(self._trio, self._group, fd, callback, self._trio.lowlevel.wait_readable)
-
-    def writable(self, fd: int, callback: Callable[[], object]) -> Watch:
-        return _TrioWatch(self._trio, self._group, fd, callback, self._trio.lowlevel.wait_writable)
-
-    async def _run_soon(self) -> None:
-        lowlevel = self._trio.lowlevel
-
-        def abort(_: object) -> Any:
-            self._parked = None
-            return lowlevel.Abort.SUCCEEDED
-
-        while True:
-            callbacks, self._callbacks = self._callbacks, []
-            for callback in callbacks:
-                callback()
-            if not self._callbacks:
-                self._parked = lowlevel.current_task()
-                await lowlevel.wait_task_rescheduled(abort)
-            else:  # a callback asked for another one: that is the next tick
-                await lowlevel.cancel_shielded_checkpoint()
-
-
-class _TrioWaiter:
-    __slots__ = ("_done", "_lowlevel", "_task", "_value")
-
-    def __init__(self, lowlevel: Any) -> None:
-        self._lowlevel = lowlevel
-        self._task: Any = None
-        self._done = False
-        self._value: Any = None
-
-    def set_result(self, value: Any) -> None:
-        self._done = True
-        self._value = value
-        if self._task is not None:
-            self._lowlevel.reschedule(self._task)
-            self._task = None
-
-    def done(self) -> bool:
-        return self._done
-
-    def _abort(self, _: object) -> Any:
-        # trio aborts at once and never after `reschedule`: between settling and waking there is no gap.
-        self._task = None
-        self._done = True
-        return self._lowlevel.Abort.SUCCEEDED
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        if not self._done:
-            self._task = self._lowlevel.current_task()
-            yield from self._lowlevel.wait_task_rescheduled(self._abort).__await__()
-        return self._value
-
-
-class _TrioWatch:
-    __slots__ = ("_callback", "_closed", "_fd", "_group", "_parked", "_running", "_started", "_trio", "_wait")
-
-    def __init__(
-        self,
-        trio: Any,
-        group: TaskGroup,
-        fd: int,
-        callback: Callable[[], object],
-        wait: Callable[[int], Awaitable[None]],
-    ) -> None:
-        self._trio, self._group, self._fd, self._callback, self._wait = trio, group, fd, callback, wait
-        self._started = self._closed = self._running = False
-        self._parked: _TrioWaiter | None = None
-
-    def start(self) -> None:
-        self._started = True
-        if self._parked is not None:
-            parked, self._parked = self._parked, None
-            parked.set_result(None)
-        elif not self._running:
-            self._running = True
-            self._group.start_soon(self._watch, name="worker_ipc watch")
-
-    def stop(self) -> None:
-        # A wait under way is left alone: its task looks again when it wakes, and parks.
-        self._started = False
-
-    def close(self) -> None:
-        if self._closed:
-            return
-        self._closed = True
-        self._trio.lowlevel.notify_closing(self._fd)
-        if self._parked is not None:
-            parked, self._parked = self._parked, None
-            parked.set_result(None)
-
-    async def _watch(self) -> None:
-        wait, fd, callback = self._wait, self._fd, self._callback
-        closed_error: type[Exception] = self._trio.ClosedResourceError
-        while not self._closed:
-            if not self._started:
-                self._parked = _TrioWaiter(self._trio.lowlevel)
-                await self._parked
-                continue
-            try:
-                await wait(fd)
-            except closed_error:
-                continue  # closed here: then the loop ends; or the other direction of the same socket: then go on
-            if self._is_wanted():
-                callback()
-
-    def _is_wanted(self) -> bool:
-        return self._started and not self._closed

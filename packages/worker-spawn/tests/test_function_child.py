@@ -19,7 +19,7 @@ def child(function: str) -> Iterator[tuple[socket.socket, subprocess.Popen[str]]
     ours, its = socket.socketpair()
     environment = os.environ | {
         "NODE_CHANNEL_FD": str(its.fileno()),
-        "WORKER_SPAWN_PATH": os.pathsep.join(sys.path),
+        "WORKER_SPAWN_PATH": "\n".join(sys.path),
         "WORKER_SPAWN_CODEC": "json",
     }
     command = [sys.executable, _function_child.__file__, function]

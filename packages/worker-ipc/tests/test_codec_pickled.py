@@ -104,6 +104,29 @@ def test_a_pickle_that_cannot_be_loaded_here_is_a_protocol_error_after_those_tha
     assert caught.value.received == (1,)
 
 
+def test_what_stands_for_a_pickle_that_cannot_be_loaded_is_for_a_subclass_to_say():
+    class Told(Pickled):
+        def load(self, body, buffers):
+            try:
+                return super().load(body, buffers)
+            except ProtocolError as error:
+                return type(error.__cause__).__name__
+
+    frames = b"".join(bytes(piece) for message in (1, Bomb(), Array(b"a")) for piece in Pickled().encode(message))
+    first, told, last = Told().decoder(MAX).feed(frames)
+    assert (first, told, bytes(last.memory)) == (1, "RuntimeError", b"a")
+
+
+@pytest.mark.parametrize("size", [1, 7, 16, 1000])
+def test_frames_may_come_in_any_chunks(size):
+    messages = [1, "x" * 100, Array(b"a" * 40), 2, "y" * 5000, 3]
+    data = b"".join(bytes(piece) for message in messages for piece in Pickled().encode(message))
+    decoder = Pickled().decoder(MAX)
+    arrived = [m for start in range(0, len(data), size) for m in decoder.feed(data[start : start + size])]
+    plain = [bytes(m.memory) if isinstance(m, Array) else m for m in arrived]
+    assert plain == [1, "x" * 100, b"a" * 40, 2, "y" * 5000, 3]
+
+
 @pytest.mark.parametrize("data", [b'{"type":"x"}\n', b"\x80WP4" + bytes(12), b"\x00", b"\x80W{"])
 def test_what_is_not_a_frame_is_refused_by_its_first_bytes(data):
     with pytest.raises(ProtocolError, match=r"not a frame of Pickled\(\)"):

@@ -167,3 +167,70 @@ def note_and_wait(number):
     while time.perf_counter() < until:
         pass
     return number
+
+
+def add_itself(items):
+    """Change the input, as a function may: it is its own."""
+    items.append(1)
+    return len(items)
+
+
+class Loads:
+    """Loads only where it was made: elsewhere that raises, or exits."""
+
+    def __init__(self, where, otherwise):
+        self.where = where
+        self.otherwise = otherwise
+
+    def __reduce__(self):
+        return _load, (self.where, self.otherwise)
+
+
+def _load(where, otherwise):
+    if where == os.getpid():
+        return Loads(where, otherwise)
+    if otherwise == "exit":
+        os._exit(1)
+    raise ValueError("not here")
+
+
+def only_loads_here(value):
+    return Loads(os.getpid(), "raise") if value == "not there" else value
+
+
+def large_and_late(size):
+    """Return so much that it takes two to write it; a SIGALRM meanwhile raises."""
+
+    def interrupt(*_):
+        raise TimeoutError("late")
+
+    signal.signal(signal.SIGALRM, interrupt)
+    return "x" * size
+
+
+def text_of(size):
+    return "x" * size
+
+
+def fail_at_length(value):
+    if value == "fail":
+        raise ValueError("no " + "\0" * 100_000)
+    return value
+
+
+def fork_and_leave():
+    """Make a copy that leaves as a script does, with a status of its own."""
+    if (pid := os.fork()) == 0:
+        sys.exit(3)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3
+
+
+def _decorated(function):
+    def wrapper(*arguments):
+        return function(*arguments)
+
+    return wrapper
+
+
+decorated_double_later = _decorated(double_later)
+decorated_load_later = _decorated(load_later)

@@ -19,7 +19,7 @@ import anyio
 import pytest
 
 from worker_ipc import EncodeError
-from worker_ipc.codecs import Pickled
+from worker_ipc.codecs import JsonLines, Pickled, TextLines
 from worker_pool import Failure, PoolBroken, Settle, WorkPool
 from worker_spawn import FunctionError, WorkerDied, function_worker
 
@@ -71,6 +71,16 @@ async def test_what_is_no_path_stays_as_it_is_for_whoever_knows_it(monkeypatch: 
         assert await worker.execute(word)
 
 
+async def test_a_path_may_hold_a_colon_and_what_is_no_str_is_no_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a:b").mkdir()
+    (tmp_path / "a:b" / "behind_a_colon.py").write_text("def same(value): return value\n")
+    monkeypatch.setattr(sys, "path", [tmp_path, b"bytes", str(tmp_path / "a:b"), *sys.path])
+    async with function_worker("behind_a_colon:same") as worker:
+        assert await worker.execute(1) == 1
+
+
 async def test_every_input_has_its_own_result() -> None:
     async with WorkPool(lambda: function_worker("functions:double"), max_size=2) as pool:
         async with pool.stream(range(5000), ordered=True) as outcomes:
@@ -97,6 +107,13 @@ async def test_a_setup_that_raises_is_told_with_its_traceback() -> None:
 
 async def test_an_async_function() -> None:
     async with function_worker("functions:double_later") as worker:
+        assert await worker.execute(4) == 8
+
+
+@pytest.mark.parametrize("in_process", [False, True])
+async def test_an_async_function_behind_an_ordinary_decorator(in_process: bool) -> None:
+    make = partial(function_worker, "functions:decorated_double_later", setup="functions:decorated_load_later")
+    async with make(in_process=in_process) as worker:
         assert await worker.execute(4) == 8
 
 
@@ -136,6 +153,38 @@ async def test_a_result_that_cannot_be_encoded_fails_alone() -> None:
         with pytest.raises(FunctionError, match="EncodeError"):
             await worker.execute(1)
         assert worker.active
+
+
+@pytest.mark.parametrize("codec", [JsonLines(), Pickled()], ids=repr)
+async def test_a_result_above_max_message_fails_alone(codec: Any) -> None:
+    async with function_worker("functions:text_of", codec=codec, max_message=2000) as worker:
+        for _ in range(2):
+            with pytest.raises(FunctionError, match=r"EncodeError: .* the limit is max_message=2000 bytes"):
+                await worker.execute(2000)
+            assert await worker.execute(1900) == "x" * 1900
+        assert worker.active
+
+
+async def test_a_result_may_be_as_large_as_it_is_allowed_to_be() -> None:
+    size = 64 * 2**20 + 1
+    async with function_worker("functions:text_of") as worker:
+        with pytest.raises(FunctionError, match="EncodeError"):
+            await worker.execute(size)
+        assert await worker.execute(1) == "x"
+    async with function_worker("functions:text_of", max_message=size + 10) as worker:
+        assert len(await worker.execute(size)) == size
+
+
+@pytest.mark.parametrize("codec", [JsonLines(), Pickled()], ids=repr)
+async def test_max_message_is_one_of_results_and_not_of_what_travels_with_them(codec: Any) -> None:
+    make = partial(function_worker, "functions:fail_at_length", codec=codec, max_message=100)
+    async with WorkPool(make, max_size=1) as pool:
+        async with pool.stream([*range(5000), "fail", *range(5000)], ordered=True) as outcomes:
+            ended = [outcome async for outcome in outcomes]
+        assert pool.statistics().started == 1
+    (failure,) = [outcome for outcome in ended if isinstance(outcome, Failure)]
+    assert isinstance(failure.error, FunctionError)
+    assert failure.error.type == "builtins.ValueError"
 
 
 @pytest.mark.fault(23)
@@ -246,6 +295,11 @@ async def test_a_copy_that_returns_is_not_the_worker() -> None:
             assert await worker.execute(value) == value
 
 
+async def test_a_copy_that_leaves_during_the_setup_is_not_the_worker() -> None:
+    async with function_worker("functions:double", setup="functions:fork_and_leave") as worker:
+        assert await worker.execute(1) == 2
+
+
 @pytest.mark.stress
 async def test_two_who_execute_at_once_wait_for_their_turn() -> None:
     results: list[float] = []
@@ -298,6 +352,45 @@ def test_a_function_whose_name_leads_to_another_is_refused() -> None:
         function_worker("__main__:twice")
     for itself in (functions.double, functions.Scaler.double, math.sqrt, os.getpid):
         function_worker(itself)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"codec": TextLines()}, r"codec must be JsonLines\(\) or Pickled\(\), got "),
+        ({"codec": Pickled}, r"codec must be JsonLines\(\) or Pickled\(\), got <class"),
+        ({"setup": 3}, "setup must be one that a child can import by name, got 3"),
+        ({"setup": "x"}, "setup must be named as 'package.module:function', got 'x'"),
+        ({"setup": "__main__:load"}, "setup must be in a module that a child can import"),
+        ({"in_process": "x"}, "in_process must be True or False, got 'x'"),
+        ({"env": [("A", "b")]}, "env must be a mapping of str to str, got"),
+        ({"max_message": 0}, "max_message must be a positive number of bytes, got 0"),
+        ({"max_message": "1M"}, "max_message must be a positive number of bytes, got '1M'"),
+        ({"max_mesage": 1}, "unexpected keyword argument 'max_mesage'"),
+    ],
+)
+def test_a_wrong_option_is_refused_by_its_name_before_anything_starts(options: dict[str, Any], message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        function_worker("functions:double", **options)
+
+
+@pytest.mark.parametrize("in_process", [False, True])
+async def test_one_description_is_one_worker_at_a_time(in_process: bool) -> None:
+    described = function_worker("functions:double", in_process=in_process)
+    for _ in range(2):  # when it was left, it may be entered again
+        async with described as worker:
+            with pytest.raises(RuntimeError, match=r"this function_worker is entered already: .*lambda: function_wor"):
+                async with described:
+                    pass
+            assert await worker.execute(1) == 2
+
+
+async def test_a_description_whose_start_failed_is_not_entered() -> None:
+    described = function_worker("functions:double", setup="functions:load_nothing")
+    for _ in range(2):
+        with pytest.raises(FunctionError, match="no table"):
+            async with described:
+                pass
 
 
 @pytest.mark.parametrize("in_process", [False, True])

@@ -2,6 +2,7 @@
 
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -19,7 +20,7 @@ def child(function: str) -> Iterator[tuple[socket.socket, subprocess.Popen[str]]
     ours, its = socket.socketpair()
     environment = os.environ | {
         "NODE_CHANNEL_FD": str(its.fileno()),
-        "WORKER_SPAWN_PATH": os.pathsep.join(sys.path),
+        "WORKER_SPAWN_PATH": "\n".join(sys.path),
         "WORKER_SPAWN_CODEC": "json",
     }
     command = [sys.executable, _function_child.__file__, function]
@@ -63,3 +64,19 @@ def test_it_ends_quietly_when_its_parent_leaves_with_answers_unread(count: int) 
         channel.close()
         assert process.communicate(timeout=30) == (None, "")
         assert process.returncode == 0
+
+
+def test_an_interrupted_write_is_the_last_one() -> None:
+    """Half a message, and another one behind it, would be taken for the rest of the first."""
+    with child("functions:large_and_late") as (channel, process):
+        wait_for_words(channel)
+        channel.recv(65536)
+        channel.sendall(b"[4000000, 1]\n")
+        wait_for_words(channel)  # it writes now, more than the channel holds
+        process.send_signal(signal.SIGALRM)
+        channel.settimeout(30)
+        received = b"".join(iter(lambda: channel.recv(65536), b""))
+        assert received.count(b"x") == len(received.removeprefix(b'{"results":["'))
+        _, words = process.communicate(timeout=30)
+        assert "TimeoutError: late" in words
+        assert process.returncode == 1

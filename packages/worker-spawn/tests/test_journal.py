@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from worker_ipc import ChannelClosed
+from worker_ipc import ChannelClosed, MessageTooLarge, Overrun, ProtocolError
 from worker_ipc.codecs import JsonLines
 from worker_pool import Failure, NotStarted, Success
 from worker_spawn import WorkerDied, _journal, function_worker
@@ -35,15 +36,21 @@ def told(begun: int, written: int, held: list[Any], read: list[Any]) -> list[Any
     data = b"".join(map(JsonLines().encode, held))
     journal.buffer[: len(data)] = data
     journal.words[BEGUN], journal.words[WRITTEN], journal.words[HELD] = begun, written, len(data)
-    child = Child()
-    calls: FunctionCalls[str, str] = FunctionCalls("function", child, JsonLines(), journal)  # type: ignore[arg-type]
-    outcomes: list[Any] = []
-    for input in "abc":
-        calls.submit([input], Telling(input, outcomes.append))
-    calls.received([read])
-    calls.closed(ChannelClosed("gone", pid=1))
+    outcomes = accounted(journal, read, ChannelClosed("gone", pid=1))
     journal.close()
     return outcomes
+
+
+def accounted(journal: Journal | None, read: list[Any], error: ChannelClosed) -> list[Any]:
+    """Return what becomes of three inputs: `read` came by the channel, which then ended with `error`."""
+    child = Child()
+    calls: FunctionCalls[str, str] = FunctionCalls("function", child, JsonLines(), journal)  # type: ignore[arg-type]
+    outcomes: dict[str, Any] = {}
+    for input in "abc":
+        calls.submit([input], Telling(input, partial(outcomes.__setitem__, input)))
+    calls.received([read])
+    calls.closed(error)
+    return [outcome for _, outcome in sorted(outcomes.items())]
 
 
 ERROR = {"type": "builtins.ValueError", "message": "no", "traceback": "..."}
@@ -70,6 +77,25 @@ def test_its_greeting_and_its_logs_are_no_answers() -> None:
     """It was killed between the write of its greeting and the note that it was written."""
     held = [{"logger": "name", "level": 30, "text": "text"}, {"ready": True}]
     assert [type(outcome) for outcome in told(0, 0, held, [])] == [NotStarted, NotStarted, NotStarted]
+
+
+def test_without_a_journal_a_dead_child_has_begun_one_that_it_did_not_answer() -> None:
+    """It wrote each answer through, and what a dead child wrote has been read."""
+    first, second, third = accounted(None, [["A"]], ChannelClosed("killed", pid=1, returncode=-9))
+    assert isinstance(first, Success)
+    assert isinstance(second, Failure)
+    assert isinstance(third, NotStarted)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ProtocolError("not JSON"), MessageTooLarge("no"), Overrun("flood"), ChannelClosed("closed here, and it lives")],
+    ids=lambda error: type(error).__name__,
+)
+def test_without_a_journal_a_child_that_was_not_heard_out_may_have_begun_all(error: ChannelClosed) -> None:
+    first, *others = accounted(None, [["A"]], error)
+    assert isinstance(first, Success)
+    assert [type(outcome) for outcome in others] == [Failure, Failure]
 
 
 @pytest.fixture

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from worker_pool import NotStarted
 
+from ._pickles import Unloadable
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -41,4 +43,4 @@ def is_answer(reply: Any) -> bool:
     """
     if reply.__class__ is dict:
         return reply.keys() == _ERROR and all(text.__class__ is str for text in reply.values())
-    return reply.__class__ is list and len(reply) < 2
+    return (reply.__class__ is list and len(reply) < 2) or reply.__class__ is Unloadable

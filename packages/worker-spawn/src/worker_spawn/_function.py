@@ -5,27 +5,31 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, overload
 
-from worker_ipc import ChannelClosed, ChildStream, open_stream
+from worker_ipc import ChildStream, open_stream
 from worker_ipc.codecs import Codec, JsonLines, Pickled
 
 from . import _journal, _loading
-from ._errors import WorkerDied
-from ._function_calls import FunctionCalls, read_greeting
+from ._asides import greeted
+from ._function_calls import FunctionCalls, joins
+from ._function_child import MAX_MESSAGE
 from ._in_process import InProcessWorker
+from ._pickles import ParentPickles
 from ._typevars import InputT, ResultT
 from ._withdrawal import withdrawing
-from ._worker import NotEntered, SpawnedWorker, logger
+from ._worker import NotEntered, SpawnedWorker, logger, worker_id
 
 if TYPE_CHECKING:
     from types import TracebackType
 
 Setup: TypeAlias = str | Callable[[], object]
 
+_OPTIONS = {"cwd", "env", "inherit_env", "max_message", "stderr"}
+_ROOM = 2**19  # bytes of a message beyond one result: many small ones travel together, and an error's text is cut
 _CHILD = str(Path(__file__).with_name("_function_child.py"))
 
 
@@ -47,10 +51,12 @@ class function_worker(NotEntered, Generic[InputT, ResultT]):  # noqa: N801 - it 
         in_process: call the function here, without a child: for a debugger. It blocks the event loop, what it raises
             comes as it is, and nothing is encoded.
         cwd, env, inherit_env, stderr: of the child, as for `worker_ipc.open_child`.
+        max_message: bytes of one result as a message, 64 MiB by default. A larger one is a FunctionError.
 
     What the function raises is raised here as `FunctionError` (type, message and traceback as text), and the child
-    takes the next input. What it prints is passed on line by line behind its worker's name; what it logs goes to this
-    process's loggers of the same name.
+    takes the next input; so it is with an input that can't be unpickled there. A result that can't be unpickled here is
+    a `worker_ipc.ProtocolError` of its input alone. What it prints is passed on line by line behind its worker's name;
+    what it logs goes to this process's loggers of the same name, unless its module or `setup` configures `logging`.
 
     Raises FunctionError if the import or `setup` fails, WorkerDied if the child dies.
     """
@@ -84,17 +90,17 @@ class function_worker(NotEntered, Generic[InputT, ResultT]):  # noqa: N801 - it 
         in_process: bool = False,
         **options: Any,
     ) -> None:
-        unknown = options.keys() - {"cwd", "env", "inherit_env", "stderr"}
-        if unknown:
-            raise TypeError(f"function_worker() got an unexpected keyword argument {min(unknown)!r}")
-        self._target = _name_of(function)
-        self._setup = "" if setup is None else _name_of(setup)
-        self._codec: JsonLines | Pickled = JsonLines() if codec is None else codec
+        self._target = _name_of(function, "function")
+        self._setup = "" if setup is None else _name_of(setup, "setup")
+        _check_options(codec, in_process, options)
+        self._codec: Codec[Any] = ParentPickles() if isinstance(codec, Pickled) else codec or JsonLines()
         self._in_process = in_process
+        self._max_message: int = options.pop("max_message", MAX_MESSAGE)
         self._options = options
 
     async def __aenter__(self) -> SpawnedWorker[InputT, ResultT]:
         async with AsyncExitStack() as stack:
+            stack.enter_context(self.entered_once())
             worker: SpawnedWorker[InputT, ResultT]
             if self._in_process:
                 worker = InProcessWorker(self._target, self._setup)
@@ -117,16 +123,12 @@ class function_worker(NotEntered, Generic[InputT, ResultT]):  # noqa: N801 - it 
             stack.callback(os.close, memory)
         command = [sys.executable, _CHILD, self._target]
         options: dict[str, Any] = self._options | {"env": dict(self._options.get("env") or {}) | self._orders(memory)}
-        codec: Codec[Any] = self._codec
+        codec = self._codec
         stream: ChildStream[Any] = await stack.enter_async_context(
-            open_stream(command, codec, over="channel", **options)
+            open_stream(command, codec, over="channel", max_message=self._max_message + _ROOM, **options)
         )
         name = self._target.partition(":")[2]
-        try:
-            greeting: Any = await stream.receive()
-        except ChannelClosed as closed:
-            raise WorkerDied.from_closed(name, "init", closed) from closed
-        has_journal = read_greeting(greeting, codec)
+        has_journal = await greeted(stream, name, worker_id(name, stream.pid), joins=joins(codec))
         journal = _journal.Journal(memory) if memory is not None and has_journal else None
         if journal is not None:
             stack.callback(journal.close)
@@ -139,11 +141,14 @@ class function_worker(NotEntered, Generic[InputT, ResultT]):  # noqa: N801 - it 
 
     def _orders(self, memory: int | None) -> dict[str, str]:
         """What the child has to know before it can import anything: gone from its environment when it has read it."""
+        path: list[Any] = sys.path
+        entries = [entry for entry in path if isinstance(entry, str)]  # as for Python, which ignores the others
         return {
-            "WORKER_SPAWN_PATH": os.pathsep.join(map(_seen_from_anywhere, sys.path)),
+            "WORKER_SPAWN_PATH": "\n".join(map(_seen_from_anywhere, entries)),  # a path may well hold a colon
             "WORKER_SPAWN_SETUP": self._setup,
             "WORKER_SPAWN_CODEC": "pickle" if isinstance(self._codec, Pickled) else "json",
             "WORKER_SPAWN_JOURNAL": "" if memory is None else _journal.address(memory),
+            "WORKER_SPAWN_MAX_MESSAGE": str(self._max_message),
             "WORKER_SPAWN_LOG_LEVEL": str(logging.getLogger().getEffectiveLevel()),
         }
 
@@ -157,27 +162,43 @@ def _seen_from_anywhere(entry: str) -> str:
     return os.path.abspath(entry) if os.path.exists(entry or os.curdir) else entry
 
 
-def _name_of(function: str | Callable[..., object]) -> str:
-    """Return the name by which a child can import `function`, or say why it can't."""
+def _check_options(codec: object, in_process: object, options: dict[str, Any]) -> None:
+    """Refuse what only the start would, or the child."""
+    unknown = options.keys() - _OPTIONS
+    if unknown:
+        raise TypeError(f"function_worker() got an unexpected keyword argument {min(unknown)!r}")
+    if codec is not None and not isinstance(codec, (JsonLines, Pickled)):
+        raise TypeError(f"codec must be JsonLines() or Pickled(), got {codec!r:.100}")
+    if not isinstance(in_process, bool):
+        raise TypeError(f"in_process must be True or False, got {in_process!r:.100}")
+    env, max_message = options.get("env"), options.get("max_message", MAX_MESSAGE)
+    if env is not None and not isinstance(env, Mapping):
+        raise TypeError(f"env must be a mapping of str to str, got {env!r:.100}")
+    if not isinstance(max_message, int) or isinstance(max_message, bool) or max_message < 1:
+        raise ValueError(f"max_message must be a positive number of bytes, got {max_message!r:.100}")
+
+
+def _name_of(function: str | Callable[..., object], role: str) -> str:
+    """Return the name by which a child can import `function`, or say why it can't. `role`: the option's name."""
     if isinstance(function, str):
         module, colon, path = function.partition(":")
         if not (module and colon and path):
-            raise ValueError(f"function must be named as 'package.module:function', got {function!r}")
-        _refuse_main(module, path)
+            raise ValueError(f"{role} must be named as 'package.module:function', got {function!r}")
+        _refuse_main(module, path, role)
         return function
     home: str | None = getattr(function, "__module__", None)
     name: str | None = getattr(function, "__qualname__", None)
     if not home or not name or "<" in name:
-        raise ValueError(f"function must be one that a child can import by name, got {function!r}")
-    _refuse_main(home, name)
+        raise ValueError(f"{role} must be one that a child can import by name, got {function!r}")
+    _refuse_main(home, name, role)
     if not _leads_to(home, name, function):
-        raise ValueError(f"function must be one that a child can import by name, and {home}:{name} is another one")
+        raise ValueError(f"{role} must be one that a child can import by name, and {home}:{name} is another one")
     return f"{home}:{name}"
 
 
-def _refuse_main(module: str, name: str) -> None:
+def _refuse_main(module: str, name: str, role: str) -> None:
     if module == "__main__":
-        raise ValueError(f"function must be in a module that a child can import, and {name} is in your main script")
+        raise ValueError(f"{role} must be in a module that a child can import, and {name} is in your main script")
 
 
 def _leads_to(module: str, name: str, function: object) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections import deque
 from itertools import repeat
@@ -14,9 +13,11 @@ from worker_ipc import ChannelClosed, ChildStream, EncodeError, ProtocolError
 from worker_ipc.codecs import Pickled
 from worker_pool import NotStarted, Settle
 
+from ._asides import pass_on
 from ._calls import Calls, give_back, is_answer
-from ._errors import FunctionError, WorkerDied, printable
+from ._errors import FunctionError, WorkerDied
 from ._journal import BEGUN, FROM, TO, Journal
+from ._pickles import Unloadable
 from ._settling import Telling, settle_unsent
 from ._worker import SpawnedWorker
 
@@ -35,17 +36,6 @@ SETTLE = 0.001  # seconds: an age for a processor's store buffer, which is all t
 def joins(codec: Codec[Any]) -> bool:
     """Tell whether a message of the child is an array of replies, and not one of them."""
     return not isinstance(codec, Pickled)
-
-
-def read_greeting(message: Any, codec: Codec[Any]) -> bool:
-    """Tell whether the child, by its first message, uses the journal. Raises FunctionError if it could not begin."""
-    match message if joins(codec) else [message]:
-        case [{"ready": bool(has_journal)}]:
-            return has_journal
-        case [{"failed": {"type": str(kind), "message": str(text), "traceback": str(trace)}}]:
-            raise FunctionError(kind, text, trace)
-        case _:
-            raise ProtocolError(f"not the greeting of a function child: {message!r:.200}")
 
 
 class FunctionCalls(SpawnedWorker[InputT, ResultT]):
@@ -142,7 +132,12 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
     def closed(self, error: ChannelClosed) -> None:
         """Account for every input that the child had: finished, executing, or not begun."""
         self._fetch()
-        begun = self._answered + 1 if self._journal is None else self._journal.words[BEGUN]
+        if self._journal is not None:
+            begun = self._journal.words[BEGUN]
+        elif error.__class__ is ChannelClosed and error.returncode is not None:
+            begun = self._answered + 1  # it is dead, and each answer that it wrote has been read
+        else:
+            begun = self._sent  # we stopped reading: it may have gone on, and nobody knows how far
         told, spared = self.doubted(error, "execute"), self.doubted(error, "execute", not_started=True)
         untouched: list[tuple[Calls[InputT], int]] = []
         while self._lists:
@@ -187,7 +182,7 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
 
     def _take(self, reply: Any) -> None:
         if reply.__class__ is dict and "logger" in reply:
-            self._log(reply["logger"], reply["level"], reply["text"])
+            pass_on(self.id, reply["logger"], reply["level"], reply["text"])
         elif self._fetched:
             self._fetched -= 1
         else:
@@ -204,6 +199,8 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
         self._answered += 1
         if reply.__class__ is dict:
             self._know(calls, index, None, FunctionError(**reply))
+        elif reply.__class__ is Unloadable:
+            self._know(calls, index, None, reply.error)
         elif reply:
             self._know(calls, index, reply[0])
         elif self._answered in self._withdrawn:
@@ -242,10 +239,6 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
             self._answer(reply)
         self._settle()
         return len(new)
-
-    def _log(self, name: str, level: int, text: str) -> None:
-        if (logger := logging.getLogger(name)).isEnabledFor(level):  # else much that is logged would cost much
-            logger.log(level, "[%s] %s", self.id, printable(text), extra={"worker": self.id})
 
     # --- taking back what has not begun
 

@@ -3,7 +3,7 @@
 It is a leaf: it needs `os`, `sys`, a codec and the journal, and nothing else until the function asks for more.
 
     parent -> child    [input, ...]      as many as are ready
-    child -> parent    {"ready": bool}   once, first: is the journal in use?  (or {"failed": error}, and it exits)
+    child -> parent    {"ready": bool}   once: is the journal in use?  (or {"failed": error}, and it exits)
                        one message for each input, in order:
                        [result]          what the function returned
                        {"type", "message", "traceback"}    what it raised, as text
@@ -12,7 +12,8 @@ It is a leaf: it needs `os`, `sys`, a codec and the journal, and nothing else un
                        {"logger", "level", "text"}         what was logged
 
 Replies to one list of inputs travel together, unless a result was held for longer than `HOLD`. In JSON that is one
-message: `{"results": [result, ...]}` if there is nothing else, or an array of replies. Pickles follow one another.
+message: `{"results": [result, ...]}` if there is nothing else, or an array of replies. Pickles follow one another, and
+so do inputs there: each is a message.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import os
 import sys
 from _thread import allocate_lock
 from collections import deque
+from types import CoroutineType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,11 +31,13 @@ if TYPE_CHECKING:
 
     from worker_ipc.codecs import Buffer, Codec
     from worker_spawn._journal import Journal
+    from worker_spawn._pickles import ChildPickles
 
 HOLD = 0.001  # seconds a finished result may wait for its neighbours: a reader's wake-up costs a tenth of that
 BEGUN, WRITTEN, HELD, FROM, TO = range(5)  # as in `_journal`, which can't be imported before `sys.path` is the parent's
 NO_WORDS = (0,) * 5
 TEXT = 16 * 1024  # characters of an error's message or traceback: more is noise, and 100 MB of it an attack
+MAX_MESSAGE = 64 * 2**20  # bytes, as of `worker_ipc.open_stream`
 
 
 class Replies:
@@ -42,29 +46,36 @@ class Replies:
     All of it belongs to the thread that calls the function, but for `send_aside`, which any may call.
     """
 
-    def __init__(self, fd: int, codec: Codec[Any], journal: Journal | None, *, joins: bool) -> None:
+    def __init__(
+        self, fd: int, codec: Codec[Any], journal: Journal | None, *, joins: bool, max_message: int = MAX_MESSAGE
+    ) -> None:
         self._fd = fd
         self._encode = codec.encode
+        self._max_message = max_message  # bytes of a result
         self._buffer = memoryview(b"") if journal is None else journal.buffer
         self._words: Any = list(NO_WORDS) if journal is None else journal.words
-        self._room = len(self._buffer)
-        self._joins = joins  # a message is a line of JSON: then many are made one
+        self._room = min(len(self._buffer), max_message)
+        self.joins = joins  # a message is a line of JSON: then many are made one
         self._others = False  # is anything held that is not a result?
         self._held = 0  # bytes in the journal's buffer
         self._replies = 0  # among them
         self._written = 0  # replies that the channel has been given
         self._writing = allocate_lock()  # held by whoever writes to the channel
         self._aside: deque[bytes | Sequence[Buffer]] = deque()  # messages of others, for whoever writes next
-        self._is_copy = False
+        self.is_copy = False
 
-    def add_result(self, value: object) -> None:
-        """Hold the reply of a function that returned: the hot path of `add`."""
-        data = self._encode([value])
+    def add_result(self, data: bytes | Sequence[Buffer]) -> None:
+        """Hold the encoded reply of a function that returned: the hot path of `add`."""
         end = self._held + len(data)
         if end <= self._room and isinstance(data, bytes):
             self._buffer[self._held : end] = data
             self._words[HELD] = self._held = end
             self._replies += 1
+        elif (size := _size(data)) > self._max_message:
+            from worker_ipc import EncodeError
+
+            limit = f"the limit is max_message={self._max_message} bytes"
+            self.add(describe(EncodeError(f"this result is a message of {size} bytes, and {limit}")))
         else:
             self._add(data, 1, False)
 
@@ -90,12 +101,12 @@ class Replies:
             self._write(bytes(self._buffer[: self._held]), self._replies)
 
     def _write(self, data: bytes | Sequence[Buffer], count: int) -> None:
-        if self._joins and isinstance(data, bytes):  # lines of JSON; a newline is never inside of one
+        if self.joins and isinstance(data, bytes):  # lines of JSON; a newline is never inside of one
             if self._others:
                 data = b"[" + data[:-1].replace(b"\n", b",") + b"]\n"
             else:
                 data = b'{"results":' + data[:-1].replace(b"]\n[", b",") + b"}\n"
-        if self._is_copy:
+        if self.is_copy:
             raise SystemExit(0)
         with self._writing:
             self._write_whole(data)
@@ -113,12 +124,14 @@ class Replies:
             try:
                 while view:
                     view = view[os.write(self._fd, view) :]
-            except ConnectionError:  # the parent has closed the channel: there is nobody left to answer
-                raise SystemExit(0) from None
+            except OSError as error:
+                if isinstance(error, ConnectionError) or self._fd < 0:  # closed: there is nobody left to answer
+                    raise SystemExit(0) from None
+                raise
 
     def send_aside(self, message: object) -> None:
         """Send a message that is no reply, from any thread, also from a signal handler amid a write."""
-        self._aside.append(self._encode([message] if self._joins else message))
+        self._aside.append(self._encode([message] if self.joins else message))
         self._write_aside()
 
     def _write_aside(self) -> None:
@@ -130,10 +143,16 @@ class Replies:
             finally:
                 self._writing.release()
 
+    def leave(self) -> None:
+        """Close the channel. Idempotent."""
+        fd, self._fd = self._fd, -1  # so that no thread of the function's writes to what takes its number
+        if fd >= 0:
+            os.close(fd)
+
     def become_copy(self) -> None:
         """Let go of the channel and the journal, in a forked copy of this process: they are the original's."""
-        os.close(self._fd)
-        self._is_copy = True
+        self.leave()
+        self.is_copy = True
         self._buffer, self._room, self._held, self._words = memoryview(b""), 0, 0, list(NO_WORDS)
         self._aside, self._writing = deque(), allocate_lock()
 
@@ -146,14 +165,19 @@ def read(fd: int) -> bytes:
         return b""
 
 
+def _size(data: bytes | Sequence[Buffer]) -> int:
+    return len(data) if isinstance(data, bytes) else sum(memoryview(piece).nbytes for piece in data)
+
+
 def serve(fd: int, codec: Codec[Any], call: Callable[[Any], Any], replies: Replies, words: Any) -> None:
     """Answer lists of inputs, one input after another, until the parent closes the channel."""
     from time import monotonic
 
     decoder = codec.decoder(sys.maxsize)  # the parent is trusted: it may end us anyway
-    add_result, begun = replies.add_result, 0
+    encode, add_result, begun = codec.encode, replies.add_result, 0
     while data := read(fd):
-        for inputs in decoder.feed(data):
+        messages = decoder.feed(data)
+        for inputs in messages if replies.joins else (messages,):
             since = monotonic()
             for value in inputs:
                 begun += 1
@@ -162,9 +186,14 @@ def serve(fd: int, codec: Codec[Any], call: Callable[[Any], Any], replies: Repli
                     replies.add([])
                     continue
                 try:
-                    add_result(call(value))
+                    result = call(value)
+                    if type(result) is CoroutineType:
+                        result = run(result)
+                    reply = encode([result])
                 except BaseException as error:  # SystemExit too: a function does not end its worker by accident
                     replies.add(describe(error))
+                else:  # what a signal handler raises in here may cut a message in two: nothing can follow, we end
+                    add_result(reply)
                 if monotonic() - since > HOLD:
                     replies.flush()
                     since = monotonic()
@@ -195,42 +224,17 @@ def _plain(text: str, *, keep_end: bool = False) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def resolve(name: str) -> Callable[..., Any]:
-    """Import ``package.module:function`` (dots after the colon reach into classes)."""
-    from importlib import import_module
-
-    from worker_spawn import _loading
-
-    module, _, path = name.partition(":")
-    _loading.function = name
-    try:
-        found: Any = import_module(module)
-    finally:
-        _loading.function = None
-    for part in path.split("."):
-        found = getattr(found, part)
-    if not callable(found):
-        raise TypeError(f"{name} must be a function, got {found!r:.100}")
-    return found  # type: ignore[no-any-return]
+_run: Callable[[Any], Any] | None = None
 
 
-class Plain:
-    """Makes async functions ordinary ones, all on one event loop that lives as long as the child."""
+def run(coroutine: Any) -> Any:
+    """Run a coroutine to its end, all of them on one event loop that lives as long as the child."""
+    global _run
+    if _run is None:
+        import asyncio
 
-    _run: Callable[[Any], Any] | None = None
-
-    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return `function`, or one that runs it to its end if it is async."""
-        from inspect import iscoroutinefunction
-
-        if not iscoroutinefunction(function) and not iscoroutinefunction(type(function).__call__):
-            return function
-        if self._run is None:
-            import asyncio
-
-            self._run = asyncio.Runner().run
-        run = self._run
-        return lambda *arguments: run(function(*arguments))
+        _run = asyncio.Runner().run
+    return _run(coroutine)
 
 
 def _name_the_process(title: str) -> None:
@@ -249,37 +253,45 @@ def main() -> None:
     environ.pop("NODE_CHANNEL_SERIALIZATION_MODE", None)
     os.set_inheritable(fd, False)
     os.set_blocking(fd, True)
-    sys.path[:] = environ.pop("WORKER_SPAWN_PATH").split(os.pathsep)
+    sys.path[:] = environ.pop("WORKER_SPAWN_PATH").split("\n")
     target, setup = sys.argv[1], environ.pop("WORKER_SPAWN_SETUP", "")
     _name_the_process(target.partition(":")[2])
 
-    from worker_spawn import _journal, _logs
+    from worker_spawn import _journal, _loading, _logs
 
     journal = _journal.attach(environ.pop("WORKER_SPAWN_JOURNAL", ""))
-    if pickles := environ.pop("WORKER_SPAWN_CODEC") == "pickle":
-        from worker_ipc.codecs import Pickled
+    pickles: ChildPickles | None = None
+    if environ.pop("WORKER_SPAWN_CODEC") == "pickle":
+        from worker_spawn._pickles import ChildPickles
 
-        codec: Codec[Any] = Pickled()
+        codec: Codec[Any] = (pickles := ChildPickles())
     else:
         from worker_ipc.codecs import JsonLines
 
         codec = JsonLines()
-    replies = Replies(fd, codec, journal, joins=not pickles)
+    max_message = int(environ.pop("WORKER_SPAWN_MAX_MESSAGE", MAX_MESSAGE))
+    replies = Replies(fd, codec, journal, joins=pickles is None, max_message=max_message)
+    os.register_at_fork(after_in_child=replies.become_copy)  # before any code of the function's
+    forwarding = _logs.Forwarding(replies, int(environ.pop("WORKER_SPAWN_LOG_LEVEL", 30)))
     _logs.label_output(f"{target.partition(':')[2]}-{os.getpid()}")
     try:
-        plain = Plain()
-        if setup:
-            plain(resolve(setup))()
-        call = plain(resolve(target))
+        if setup and type(pending := _loading.resolve(setup)()) is CoroutineType:
+            run(pending)
+        function = _loading.resolve(target)
     except BaseException as error:
+        if replies.is_copy:
+            raise
         replies.add({"failed": describe(error)}, count=0)
         replies.flush()
         raise SystemExit(1) from None
-    os.register_at_fork(after_in_child=replies.become_copy)
+    forwarding.settle()
+    call = function if pickles is None else pickles.loading(function)
     replies.add({"ready": journal is not None}, count=0)
     replies.flush()
-    _logs.forward_records(replies, int(environ.pop("WORKER_SPAWN_LOG_LEVEL", 30)))
-    serve(fd, codec, call, replies, list(NO_WORDS) if journal is None else journal.words)
+    try:
+        serve(fd, codec, call, replies, list(NO_WORDS) if journal is None else journal.words)
+    finally:
+        replies.leave()  # also if threads of the function's keep this process
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import inspect
 import os
 from typing import Any, TypeVar
 
-from ._function_child import resolve
+from ._loading import resolve
 from ._worker import SpawnedWorker
 
 InputT = TypeVar("InputT")

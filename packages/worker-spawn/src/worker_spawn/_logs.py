@@ -7,8 +7,8 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import logging
-    from typing import TextIO
+    from collections.abc import Callable
+    from typing import Any, TextIO
 
     from worker_spawn._function_child import Replies
 
@@ -19,25 +19,98 @@ def label_output(name: str) -> None:
     sys.stderr = Labelled(sys.stderr, f"[{name}] ")
 
 
-def forward_records(replies: Replies, level: int) -> None:
-    """Hand log records of `level` and above to the parent's loggers, if the function uses `logging` at all."""
-    if "logging" not in sys.modules:
-        return
-    import logging
+class Forwarding:
+    """Hands log records of `level` and above to the parent's loggers, from the moment when `logging` is imported.
 
-    class Forward(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            try:
-                text = self.format(record).encode("utf-8", "backslashreplace").decode()[:16384]
-                replies.send_aside({"logger": record.name, "level": record.levelno, "text": text})
-            except Exception:
-                self.handleError(record)
+    That may be with the function's module, or in the middle of an input, or never: so it looks out for that import,
+    and who does not log does not pay for one. A module or a setup that configures `logging` itself, by `basicConfig`
+    or with handlers on the root logger, knows what it wants: then nothing is forwarded.
+    """
 
-    root = logging.getLogger()
-    if not root.handlers:  # a module that configured its own logging knows what it wants
+    def __init__(self, replies: Replies, level: int) -> None:
+        self._replies = replies
+        self._level = _Level(level)
+        self._is_loading = True
+        self._undo: Callable[[], None] | None = None
+        if "logging" in sys.modules:  # whoever starts the interpreter may have imported it
+            self._begin()
+        else:
+            sys.meta_path.insert(0, self)
+        os.register_at_fork(after_in_child=self.end)  # what a copy logs is not this child's
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        """Find `logging` where it is found without us, and begin when it is loaded: `sys.meta_path` calls this."""
+        if name != "logging":
+            return None
+        from importlib.machinery import PathFinder
+
+        self._look_away()
+        spec = PathFinder.find_spec(name, path, target)
+        loader: Any = spec and spec.loader
+        if loader is not None:
+            load = loader.exec_module
+
+            def exec_module(module: object) -> None:
+                load(module)
+                self._begin()
+
+            loader.exec_module = exec_module
+        return spec
+
+    def _look_away(self) -> None:
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+
+    def _begin(self) -> None:
+        import logging
+
+        root, replies = logging.getLogger(), self._replies
+        before, configure = root.level, logging.basicConfig
+
+        class Forward(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                try:
+                    text = self.format(record).encode("utf-8", "backslashreplace").decode()[:16384]
+                    replies.send_aside({"logger": record.name, "level": record.levelno, "text": text})
+                except Exception:
+                    self.handleError(record)
+
+        def undo() -> None:
+            root.removeHandler(handler)
+            if root.level is self._level:
+                root.setLevel(before)
+            logging.basicConfig = configure
+
+        def basic_config(**options: Any) -> None:
+            """Make room, and configure. (`logging.info` and its like call this only where the root has no handler.)"""
+            if self._is_loading:
+                self.end()
+            configure(**options)
+
+        self._undo = undo
         root.addHandler(handler := Forward())
-        root.setLevel(level)
-        os.register_at_fork(after_in_child=lambda: root.removeHandler(handler))  # what a copy logs is not this child's
+        root.setLevel(self._level)
+        logging.basicConfig = basic_config
+
+    def settle(self) -> None:
+        """Say that the setup is over: who has not configured `logging` by now has it forwarded for good."""
+        self._is_loading = False
+        if self._undo is not None:
+            import logging
+
+            if len(logging.getLogger().handlers) != 1:
+                self.end()
+
+    def end(self) -> None:
+        """Forward nothing any more."""
+        self._look_away()
+        if self._undo is not None:
+            self._undo()
+            self._undo = None
+
+
+class _Level(int):
+    """Of the root logger, set by us: another of the same number was set by somebody on purpose."""
 
 
 class Labelled:

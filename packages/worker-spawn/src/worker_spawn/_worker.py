@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from worker_ipc import ChannelClosed, Overrun, ProtocolError
@@ -11,7 +12,7 @@ from worker_ipc import ChannelClosed, Overrun, ProtocolError
 from ._errors import Phase, WorkerDied
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Generator
 
 logger = logging.getLogger("worker_spawn")
 
@@ -41,6 +42,11 @@ class Owner(Protocol):
         ...
 
 
+def worker_id(name: str, pid: int) -> str:
+    """Return what a worker is called in outcomes and logs."""
+    return f"{name} [{pid}]"
+
+
 class SpawnedWorker(Generic[InputT, ResultT]):
     """A running child process as a worker. Made by `spawned_worker` and `function_worker`, not by hand.
 
@@ -53,7 +59,7 @@ class SpawnedWorker(Generic[InputT, ResultT]):
 
     def __init__(self, name: str, owner: Owner) -> None:
         self.pid = owner.pid
-        self.id = f"{name} [{owner.pid}]"
+        self.id = worker_id(name, owner.pid)
         self._name = name
         self._owner = owner
         self._in_doubt = False
@@ -144,7 +150,23 @@ WORKER_NAMES = {"active", "busy", "execute", "id", "pid", "rss", "submit"}
 
 
 class NotEntered:
-    """Says how to get the worker, to whoever takes the description of one for it."""
+    """The description of a worker: says how to get it to whoever takes it for one, and is one worker at a time."""
+
+    _is_entered = False
+
+    @contextmanager
+    def entered_once(self) -> Generator[None]:
+        """Hold it from entering to leaving, for an `AsyncExitStack`. RuntimeError if somebody holds it already."""
+        if self._is_entered:
+            kind = type(self).__name__
+            raise RuntimeError(
+                f"this {kind} is entered already: make one for each, as in WorkPool(lambda: {kind}(...))"
+            )
+        self._is_entered = True
+        try:
+            yield
+        finally:
+            self._is_entered = False
 
     if not TYPE_CHECKING:  # a type checker knows by itself what is not there
 

@@ -20,6 +20,7 @@ from .._heap import LARGE, keep_large_blocks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from ._codec import Buffer
@@ -66,14 +67,26 @@ class Pickled:
 
     def decoder(self, max_message: int, /) -> PickledDecoder:
         """Make the receiving half for one channel. A frame above `max_message` bytes is MessageTooLarge."""
-        return PickledDecoder(max_message)
+        return PickledDecoder(max_message, self.load)
+
+    def load(self, body: memoryview, buffers: Sequence[memoryview], /) -> Any:
+        """Return the message of one whole frame, given its pickle and the buffers that were kept out of it.
+
+        Override it to decide when a pickle is loaded, or what stands for one that cannot be: the frames behind it are
+        intact. Raises ProtocolError if it cannot be loaded, and that ends the channel.
+        """
+        try:
+            return pickle.loads(body, buffers=buffers)
+        except Exception as error:  # unpickling runs the objects' own code, which may raise anything
+            raise ProtocolError(f"this pickle cannot be loaded: {type(error).__name__}: {error}") from error
 
 
 class PickledDecoder:
     """Frames in any chunking to objects: the receiving half of `Pickled`."""
 
-    def __init__(self, max_message: int) -> None:
+    def __init__(self, max_message: int, load: Callable[[memoryview, Sequence[memoryview]], Any]) -> None:
         self._max_message = max_message
+        self._load = load
         self._head = bytearray()  # the head, while it is not whole
         self._lengths: list[int] = []  # of the pickle and the buffers, once the head is
         self._block = bytearray()  # what they are received into
@@ -90,9 +103,9 @@ class PickledDecoder:
         view = memoryview(data)
         try:
             while view:
-                view = view[self._take(view) :]
+                view = view[self._take_small(messages, view) or self._take(view) :]
                 if self._lengths and self._filled == len(self._block):
-                    messages.append(self._load())
+                    messages.append(self._load(*self._whole()))
         except ProtocolError as error:
             error.received = tuple(messages)
             raise
@@ -101,6 +114,24 @@ class PickledDecoder:
     def eof(self) -> list[Any]:
         """No more bytes come. Part of a frame is never a message."""
         return []
+
+    def _take_small(self, messages: list[Any], view: memoryview) -> int:
+        """Load the whole frames without buffers that `view` begins with, in a third of the time; return their bytes.
+
+        What is not that simple, or not right, is left to `_take`.
+        """
+        if self._head or self._lengths:
+            return 0
+        start, end = 0, len(view)
+        while end - start >= _HEAD.size:
+            magic, count, length = _HEAD.unpack_from(view, start)
+            body = start + _HEAD.size
+            following = body + _padded(length)
+            if magic != _MAGIC or count or not length or following > min(end, start + self._max_message):
+                break
+            messages.append(self._load(memoryview(bytes(view[body : body + length])), ()))
+            start = following
+        return start
 
     def _take(self, view: memoryview) -> int:
         """Put the next bytes where they belong; return how many."""
@@ -140,17 +171,15 @@ class PickledDecoder:
         self._head.clear()
         self._block = bytearray(size)
 
-    def _load(self) -> Any:
+    def _whole(self) -> tuple[memoryview, list[memoryview]]:
+        """Take out the frame that is whole now: its pickle, and its buffers."""
         parts: list[memoryview] = []
         start = 0
         for length in self._lengths:
             parts.append(memoryview(self._block)[start : start + length])
             start += _padded(length)
         self._lengths, self._block, self._filled = [], bytearray(), 0
-        try:
-            return pickle.loads(parts[0], buffers=parts[1:])
-        except Exception as error:  # unpickling runs the objects' own code, which may raise anything
-            raise ProtocolError(f"this pickle cannot be loaded: {type(error).__name__}: {error}") from error
+        return parts[0], parts[1:]
 
     def _too_large(self, size: int) -> MessageTooLarge:
         return MessageTooLarge(f"a message of {size} bytes is larger than max_message={self._max_message} bytes")

@@ -19,6 +19,7 @@ from worker_ipc import ParentChannel, SpawnError, open_child, open_stream
 
 from ._command import Command, argv, check_script, title
 from ._conversation import Conversable, ConversationWorker
+from ._options import exception_classes
 from ._requests import ManyRequests, RequestWorker
 from ._transcript import transcribed
 from ._typevars import InputT, ResultT
@@ -26,6 +27,7 @@ from ._worker import NotEntered, SpawnedWorker, logger
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Iterable
     from types import TracebackType
 
 ChannelT = TypeVar("ChannelT", bound=Conversable)
@@ -55,8 +57,8 @@ class spawned_worker(NotEntered, Generic[InputT, ResultT]):  # noqa: N801 - it r
         destroy: awaited once before the child is ended, unless it is in doubt.
         open: how to start it: `open_child` (events and requests), or `open_stream` for programs that speak stdio.
             The hooks and `execute` get what it yields.
-        keep_after: exceptions that `execute` may raise without costing the worker, beside a `RemoteError` of this child
-            with nothing of the conversation left unanswered.
+        keep_after: a class of exceptions, or an iterable of classes, that `execute` may raise without costing the
+            worker, beside a `RemoteError` of this child with nothing of the conversation left unanswered.
         transcript: a file to which both directions of the conversation are written, with times. It is opened on
             entering, which raises OSError if that fails.
         options: are handed to `open` (`cwd`, `env`, `codec`, `mailbox`, ...).
@@ -76,7 +78,7 @@ class spawned_worker(NotEntered, Generic[InputT, ResultT]):  # noqa: N801 - it r
         init: Hook[ParentChannel] | None = None,
         release: Hook[ParentChannel] | None = None,
         destroy: Hook[ParentChannel] | None = None,
-        keep_after: type[Exception] | tuple[type[Exception], ...] = (),
+        keep_after: type[Exception] | Iterable[type[Exception]] = (),
         transcript: str | os.PathLike[str] | None = None,
         **options: Any,
     ) -> None: ...
@@ -91,7 +93,7 @@ class spawned_worker(NotEntered, Generic[InputT, ResultT]):  # noqa: N801 - it r
         init: Hook[ChannelT] | None = None,
         release: Hook[ChannelT] | None = None,
         destroy: Hook[ChannelT] | None = None,
-        keep_after: type[Exception] | tuple[type[Exception], ...] = (),
+        keep_after: type[Exception] | Iterable[type[Exception]] = (),
         transcript: str | os.PathLike[str] | None = None,
         **options: Any,
     ) -> None: ...
@@ -105,7 +107,7 @@ class spawned_worker(NotEntered, Generic[InputT, ResultT]):  # noqa: N801 - it r
         init: Hook[Any] | None = None,
         release: Hook[Any] | None = None,
         destroy: Hook[Any] | None = None,
-        keep_after: type[Exception] | tuple[type[Exception], ...] = (),
+        keep_after: type[Exception] | Iterable[type[Exception]] = (),
         transcript: str | os.PathLike[str] | None = None,
         **options: Any,
     ) -> None:
@@ -125,7 +127,7 @@ class spawned_worker(NotEntered, Generic[InputT, ResultT]):  # noqa: N801 - it r
         self._options = options
         self._execute = execute
         self._init, self._release, self._destroy = init, release, destroy
-        self._keep_after = keep_after if isinstance(keep_after, tuple) else (keep_after,)
+        self._keep_after = exception_classes(keep_after)
 
     async def __aenter__(self) -> SpawnedWorker[InputT, ResultT]:
         async with AsyncExitStack() as stack:

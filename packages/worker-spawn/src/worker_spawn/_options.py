@@ -5,7 +5,55 @@ Without this, the first start or the first input would trip over it, in code tha
 
 from __future__ import annotations
 
+import inspect
+import os
+from collections.abc import Mapping
 from typing import Any
+
+from worker_ipc import open_child, open_stream
+
+
+def is_ours(open: object) -> bool:
+    """Tell whether the options are those of `worker_ipc`: another `open` has its own, on another machine perhaps."""
+    return open is open_child or open is open_stream
+
+
+def check_functions(open: object, execute: object, **hooks: object) -> None:
+    """Refuse what can't be called, and a request without a channel. Whether it is async shows when it is called."""
+    if not callable(open):
+        raise TypeError(f"open must be a function such as open_child or open_stream, got {open!r:.100}")
+    if not (isinstance(execute, str) or callable(execute)):
+        raise TypeError(f"execute must be an async function or the name of a method, got {execute!r:.100}")
+    if execute == "":
+        raise ValueError("execute must be an async function or the name of a method, got ''")
+    if isinstance(execute, str) and open is open_stream:
+        raise ValueError(f"execute={execute!r} is a request, and those need a channel: open=open_child")
+    for name, hook in hooks.items():
+        if not (hook is None or callable(hook)):
+            raise TypeError(f"{name} must be an async function of the channel, got {hook!r:.100}")
+
+
+def check_options(open: Any, argv: list[str], options: dict[str, Any]) -> None:
+    """Refuse options that `open` does not have, and those of a wrong kind if it is one of ours."""
+    try:
+        inspect.signature(open).bind(argv, **options)  # a typo in an option is an error here and now
+    except TypeError as error:
+        raise TypeError(f"spawned_worker() {error}") from None
+    if not is_ours(open):
+        return
+    cwd, env = options.get("cwd"), options.get("env")
+    if not (cwd is None or isinstance(cwd, (str, os.PathLike))):
+        raise TypeError(f"cwd must be a path, got {cwd!r:.100}")
+    if not (env is None or isinstance(env, Mapping)):
+        raise TypeError(f"env must be a mapping of names to values, got {env!r:.100}")
+    check_codec(options.get("codec"))
+
+
+def check_codec(codec: object) -> None:
+    """Refuse what is no codec, a class of codecs included, in the words of `worker_ipc`, which looks at the start."""
+    is_codec = hasattr(codec, "encode") and hasattr(codec, "decoder") and not isinstance(codec, type)
+    if not (codec is None or is_codec):
+        raise TypeError(f"codec must be a codec, such as JsonLines(), got {codec!r:.100}")
 
 
 def exception_classes(keep_after: Any) -> tuple[type[Exception], ...]:

@@ -10,16 +10,15 @@ inactive, its pool replaces it, and a late reply has nobody left to reach.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, nullcontext
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, overload
 
-from worker_ipc import ParentChannel, SpawnError, open_child, open_stream
+from worker_ipc import ParentChannel, SpawnError, open_child
 
 from ._command import Command, argv, check_script, title
 from ._conversation import Conversable, ConversationWorker
-from ._options import exception_classes
+from ._options import check_codec, check_functions, check_options, exception_classes, is_ours
 from ._requests import ManyRequests, RequestWorker
 from ._transcript import transcribed
 from ._typevars import InputT, ResultT
@@ -66,7 +65,8 @@ class spawned_worker(NotEntered, Generic[InputT, ResultT]):  # noqa: N801 - it r
     Entering starts the child and awaits `init`; its limit is the pool's `init_timeout`, or a scope of yours. Leaving
     ends the child and waits until it is gone. Cancellation at any point ends the child.
 
-    Raises SpawnError if the command can't be started, WorkerDied if the child is gone before `init` is done.
+    Raises SpawnError if the command can't be started, WorkerDied if the child is gone before `init` is done. What is
+    of a wrong kind is a TypeError, or a ValueError, of the constructor.
     """
 
     @overload
@@ -111,18 +111,15 @@ class spawned_worker(NotEntered, Generic[InputT, ResultT]):  # noqa: N801 - it r
         transcript: str | os.PathLike[str] | None = None,
         **options: Any,
     ) -> None:
+        check_functions(open, execute, init=init, release=release, destroy=destroy)
         self._command = command
         self._argv = argv(command)
-        if isinstance(execute, str) and open is open_stream:
-            raise ValueError(f"execute={execute!r} is a request, and those need a channel: open=open_child")
         self._transcript: AbstractContextManager[object] = nullcontext()
         if transcript is not None:
+            check_codec(options.get("codec"))  # whatever `open` is: a transcript is a codec, also around none
             codec = transcribed(open is open_child, options.get("codec"), transcript)
             options["codec"] = self._transcript = codec
-        try:
-            inspect.signature(open).bind(self._argv, **options)  # a typo in an option is an error here and now
-        except TypeError as error:
-            raise TypeError(f"spawned_worker() {error}") from None
+        check_options(open, self._argv, options)
         self._open = open
         self._options = options
         self._execute = execute
@@ -150,7 +147,7 @@ class spawned_worker(NotEntered, Generic[InputT, ResultT]):  # noqa: N801 - it r
 
     async def _start(self, stack: AsyncExitStack) -> Any:
         try:
-            if self._open in (open_child, open_stream):  # another may start it on another machine
+            if is_ours(self._open):  # another may start it on another machine
                 check_script(self._command, self._options.get("cwd") or ".")
             return await stack.enter_async_context(self._open(self._argv, **self._options))
         except SpawnError as error:

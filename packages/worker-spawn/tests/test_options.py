@@ -1,7 +1,7 @@
 """What a program is told in a wrong way is refused by name, before there is a child."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +106,23 @@ async def test_another_open_has_options_of_its_own(option: str, wrong: Any, rule
 def test_a_transcript_does_not_hide_what_is_no_codec(open: Any, tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"^codec must be a codec, such as JsonLines\(\), got 'utf-8'$"):
         spawned_worker(TALKER, execute=ask, open=open, codec="utf-8", transcript=tmp_path / "talk.log")
+
+
+@pytest.mark.parametrize("wrong", [True, 1, b"talk.log"])
+def test_a_transcript_is_named_by_a_path(wrong: Any) -> None:
+    with pytest.raises(TypeError, match=r"^transcript must be the path of a file, got "):
+        spawned_worker(TALKER, execute=ask, transcript=wrong)
+
+
+@pytest.mark.anyio
+async def test_a_descriptor_is_not_taken_from_its_owner_for_a_transcript(tmp_path: Path) -> None:
+    with (tmp_path / "mine.log").open("wb", buffering=0) as file:
+        number: Any = file.fileno()
+        with suppress(TypeError):
+            async with spawned_worker(TALKER, execute=ask, transcript=number) as worker:
+                await worker.execute("a")
+        file.write(b"mine")  # it is open
+    assert (tmp_path / "mine.log").read_bytes() == b"mine"
 
 
 # --- keep_after

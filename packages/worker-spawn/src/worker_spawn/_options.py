@@ -56,6 +56,13 @@ def check_codec(codec: object) -> None:
         raise TypeError(f"codec must be a codec, such as JsonLines(), got {codec!r:.100}")
 
 
+def check_transcript(path: object, codec: object) -> None:
+    """Refuse what names no file, and what is no codec: whatever `open` is, a transcript is a codec around another."""
+    if not isinstance(path, (str, os.PathLike)):  # open() takes a number, too: for a descriptor, which it then closes
+        raise TypeError(f"transcript must be the path of a file, got {path!r:.100}")
+    check_codec(codec)
+
+
 def exception_classes(keep_after: Any) -> tuple[type[Exception], ...]:
     """Return one class, or what an iterable of classes holds, as what `isinstance` takes. TypeError for all else.
 

@@ -18,7 +18,7 @@ from worker_ipc import ParentChannel, SpawnError, open_child
 
 from ._command import Command, argv, check_script, title
 from ._conversation import Conversable, ConversationWorker
-from ._options import check_codec, check_functions, check_options, exception_classes, is_ours
+from ._options import check_functions, check_options, check_transcript, exception_classes, is_ours
 from ._requests import ManyRequests, RequestWorker
 from ._transcript import transcribed
 from ._typevars import InputT, ResultT
@@ -116,7 +116,7 @@ class spawned_worker(NotEntered, Generic[InputT, ResultT]):  # noqa: N801 - it r
         self._argv = argv(command)
         self._transcript: AbstractContextManager[object] = nullcontext()
         if transcript is not None:
-            check_codec(options.get("codec"))  # whatever `open` is: a transcript is a codec, also around none
+            check_transcript(transcript, options.get("codec"))
             codec = transcribed(open is open_child, options.get("codec"), transcript)
             options["codec"] = self._transcript = codec
         check_options(open, self._argv, options)

@@ -18,6 +18,7 @@ from worker_ipc import ParentChannel, SpawnError, open_child
 
 from ._command import Command, argv, check_script, title
 from ._conversation import Conversable, ConversationWorker
+from ._entry import Entry
 from ._options import check_functions, check_options, check_transcript, exception_classes, is_ours
 from ._requests import ManyRequests, RequestWorker
 from ._transcript import transcribed
@@ -64,9 +65,10 @@ class spawned_worker(NotEntered, Generic[InputT, ResultT]):  # noqa: N801 - it r
 
     Entering starts the child and awaits `init`; its limit is the pool's `init_timeout`, or a scope of yours. Leaving
     ends the child and waits until it is gone. Cancellation at any point ends the child.
+    One is entered once at a time, and may be entered again afterwards.
 
-    Raises SpawnError if the command can't be started, WorkerDied if the child is gone before `init` is done. What is
-    of a wrong kind is a TypeError, or a ValueError, of the constructor.
+    Raises SpawnError if the command can't be started, WorkerDied if the child is gone before `init` is done,
+    RuntimeError if this one is entered already. The constructor raises TypeError or ValueError for a wrong argument.
     """
 
     @overload
@@ -112,6 +114,7 @@ class spawned_worker(NotEntered, Generic[InputT, ResultT]):  # noqa: N801 - it r
         **options: Any,
     ) -> None:
         check_functions(open, execute, init=init, release=release, destroy=destroy)
+        self._entry = Entry()
         self._command = command
         self._argv = argv(command)
         self._transcript: AbstractContextManager[object] = nullcontext()
@@ -128,6 +131,7 @@ class spawned_worker(NotEntered, Generic[InputT, ResultT]):  # noqa: N801 - it r
 
     async def __aenter__(self) -> SpawnedWorker[InputT, ResultT]:
         async with AsyncExitStack() as stack:
+            stack.enter_context(self._entry)
             stack.enter_context(self._transcript)
             channel = await self._start(stack)
             worker = self._make(channel)

@@ -1,4 +1,7 @@
-"""The child of conversation.py: it reports progress, asks back, and serves."""
+"""The child of conversation.py: it reports progress, asks back, and serves.
+
+It is no example by itself: run `python examples/conversation.py`, which starts it.
+"""
 
 from worker_ipc.blocking import open_parent
 

@@ -1,4 +1,6 @@
-// A Node child: no library, only what Node has. `once` or `on("message")` keeps it alive while the parent is there.
+// The child of node_child.py. It is no example by itself: run `python examples/node_child.py`, which starts it.
+//
+// No library, only what Node has. `once` or `on("message")` keeps it alive while the parent is there.
 process.on("message", (message) => {
   if (message.type === "request") process.send({ type: "response", data: message.data + message.data });
 });

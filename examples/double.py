@@ -1,4 +1,7 @@
-"""A child that doubles what it is given. It needs no event loop."""
+"""The child of double_the_input.py: it doubles what it is given. It needs no event loop.
+
+It is no example by itself: run `python examples/double_the_input.py` or `node examples/node_parent.mjs`.
+"""
 
 from worker_ipc.blocking import open_parent
 

@@ -1,4 +1,7 @@
-"""The functions of warm_function.py: an ordinary module, imported once in each child."""
+"""The functions of warm_function.py: an ordinary module, imported once in each child.
+
+It is no example by itself: run `python examples/warm_function.py`, whose children import it.
+"""
 
 from bisect import bisect_right
 

@@ -32,6 +32,14 @@ def checked(no_leaks: None) -> None:
     """Nothing may be left behind."""
 
 
+@pytest.mark.parametrize("name", sorted(CHILDREN))
+def test_what_is_no_example_by_itself_says_which_to_run(name: str) -> None:
+    _, _, told = (EXAMPLES / name).read_text().partition("It is no example by itself: run ")
+    examples = re.findall(r"`(?:python|node) examples/(\S+)`", told)
+    assert examples
+    assert all(name in (EXAMPLES / example).read_text() for example in examples)
+
+
 def run(command: list[str], folder: Path) -> list[str]:
     environment = os.environ | {"PYTHON": sys.executable}
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=50, env=environment)

@@ -37,6 +37,15 @@ async def conversations() -> None:
     spawned_worker("bc", execute=calculate)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
+async def kept_after() -> None:
+    spawned_worker("double.py", execute=ask, keep_after=KeyError)
+    spawned_worker("double.py", execute=ask, keep_after=[KeyError, OSError])
+    spawned_worker("bc", open=open_stream, execute=calculate, keep_after=iter({KeyError, OSError}))
+    spawned_worker("double.py", execute=ask, keep_after="KeyError")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    spawned_worker("double.py", execute=ask, keep_after=KeyboardInterrupt)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    spawned_worker("double.py", execute=ask, keep_after=[KeyError("a")])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+
+
 async def requests() -> None:
     async with spawned_worker[str, float]("double.py", execute="double") as worker:
         assert_type(await worker.execute("a"), float)

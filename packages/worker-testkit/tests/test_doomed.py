@@ -1,3 +1,4 @@
+import os
 import subprocess
 
 import pytest
@@ -50,3 +51,10 @@ def test_what_it_had_started_and_not_reported_is_reaped_too() -> None:
     with doomed_parent("subprocess.Popen(['sleep', '0.3'], process_group=0); report(os.getpid()); input()") as parent:
         parent.reported(1)
         parent.kill()
+
+
+def test_a_parent_that_cannot_be_started_leaves_no_descriptor() -> None:
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(FileNotFoundError), doomed_parent("", cwd="/no/such/folder"):
+        raise AssertionError("not reached")
+    assert os.listdir("/proc/self/fd") == before

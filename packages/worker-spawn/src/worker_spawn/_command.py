@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from worker_ipc import SpawnError
 
@@ -52,8 +52,18 @@ def title(words: Sequence[str]) -> str:
     return text if len(text) <= 80 else f"{text[:79]}…"
 
 
-def _words(command: Command) -> list[str]:
-    words = [os.fspath(command)] if isinstance(command, (str, os.PathLike)) else [os.fspath(word) for word in command]
-    if not words:
-        raise ValueError("command must name a program, got an empty sequence")
-    return words
+def _words(command: Any) -> list[str]:
+    words: list[Any] = [command] if isinstance(command, (str, os.PathLike)) else _listed(command)
+    for word in words:
+        if not isinstance(word, (str, os.PathLike)):
+            raise TypeError(f"command must be made of strings and paths, got {word!r:.100}")
+    if not words or words[0] == "":
+        raise ValueError(f"command must name a program, got {command!r:.100}")
+    return [os.fspath(word) for word in words]
+
+
+def _listed(command: Any) -> list[Any]:
+    """Return the parts of what can be read again: at the start it is looked at once more."""
+    if not isinstance(command, Sequence) or isinstance(command, (bytes, bytearray)):
+        raise TypeError(f"command must be a program, or a list of a program and its arguments, got {command!r:.100}")
+    return [*command]

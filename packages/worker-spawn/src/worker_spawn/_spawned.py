@@ -10,15 +10,16 @@ inactive, its pool replaces it, and a late reply has nobody left to reach.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, nullcontext
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, overload
 
-from worker_ipc import ParentChannel, SpawnError, open_child, open_stream
+from worker_ipc import ParentChannel, SpawnError, open_child
 
 from ._command import Command, argv, check_script, title
 from ._conversation import Conversable, ConversationWorker
+from ._entry import Entry
+from ._options import check_functions, check_options, check_transcript, exception_classes, is_ours
 from ._requests import ManyRequests, RequestWorker
 from ._transcript import transcribed
 from ._typevars import InputT, ResultT
@@ -26,6 +27,7 @@ from ._worker import NotEntered, SpawnedWorker, logger
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Iterable
     from types import TracebackType
 
 ChannelT = TypeVar("ChannelT", bound=Conversable)
@@ -55,16 +57,18 @@ class spawned_worker(NotEntered, Generic[InputT, ResultT]):  # noqa: N801 - it r
         destroy: awaited once before the child is ended, unless it is in doubt.
         open: how to start it: `open_child` (events and requests), or `open_stream` for programs that speak stdio.
             The hooks and `execute` get what it yields.
-        keep_after: exceptions that `execute` may raise without costing the worker, beside a `RemoteError` of this child
-            with nothing of the conversation left unanswered.
+        keep_after: a class of exceptions, or an iterable of classes, that `execute` may raise without costing the
+            worker, beside a `RemoteError` of this child with nothing of the conversation left unanswered.
         transcript: a file to which both directions of the conversation are written, with times. It is opened on
             entering, which raises OSError if that fails.
         options: are handed to `open` (`cwd`, `env`, `codec`, `mailbox`, ...).
 
     Entering starts the child and awaits `init`; its limit is the pool's `init_timeout`, or a scope of yours. Leaving
     ends the child and waits until it is gone. Cancellation at any point ends the child.
+    One is entered once at a time, and may be entered again afterwards.
 
-    Raises SpawnError if the command can't be started, WorkerDied if the child is gone before `init` is done.
+    Raises SpawnError if the command can't be started, WorkerDied if the child is gone before `init` is done,
+    RuntimeError if this one is entered already. The constructor raises TypeError or ValueError for a wrong argument.
     """
 
     @overload
@@ -76,7 +80,7 @@ class spawned_worker(NotEntered, Generic[InputT, ResultT]):  # noqa: N801 - it r
         init: Hook[ParentChannel] | None = None,
         release: Hook[ParentChannel] | None = None,
         destroy: Hook[ParentChannel] | None = None,
-        keep_after: type[Exception] | tuple[type[Exception], ...] = (),
+        keep_after: type[Exception] | Iterable[type[Exception]] = (),
         transcript: str | os.PathLike[str] | None = None,
         **options: Any,
     ) -> None: ...
@@ -91,7 +95,7 @@ class spawned_worker(NotEntered, Generic[InputT, ResultT]):  # noqa: N801 - it r
         init: Hook[ChannelT] | None = None,
         release: Hook[ChannelT] | None = None,
         destroy: Hook[ChannelT] | None = None,
-        keep_after: type[Exception] | tuple[type[Exception], ...] = (),
+        keep_after: type[Exception] | Iterable[type[Exception]] = (),
         transcript: str | os.PathLike[str] | None = None,
         **options: Any,
     ) -> None: ...
@@ -105,30 +109,29 @@ class spawned_worker(NotEntered, Generic[InputT, ResultT]):  # noqa: N801 - it r
         init: Hook[Any] | None = None,
         release: Hook[Any] | None = None,
         destroy: Hook[Any] | None = None,
-        keep_after: type[Exception] | tuple[type[Exception], ...] = (),
+        keep_after: type[Exception] | Iterable[type[Exception]] = (),
         transcript: str | os.PathLike[str] | None = None,
         **options: Any,
     ) -> None:
+        check_functions(open, execute, init=init, release=release, destroy=destroy)
+        self._entry = Entry()
         self._command = command
         self._argv = argv(command)
-        if isinstance(execute, str) and open is open_stream:
-            raise ValueError(f"execute={execute!r} is a request, and those need a channel: open=open_child")
         self._transcript: AbstractContextManager[object] = nullcontext()
         if transcript is not None:
+            check_transcript(transcript, options.get("codec"))
             codec = transcribed(open is open_child, options.get("codec"), transcript)
             options["codec"] = self._transcript = codec
-        try:
-            inspect.signature(open).bind(self._argv, **options)  # a typo in an option is an error here and now
-        except TypeError as error:
-            raise TypeError(f"spawned_worker() {error}") from None
+        check_options(open, self._argv, options)
         self._open = open
         self._options = options
         self._execute = execute
         self._init, self._release, self._destroy = init, release, destroy
-        self._keep_after = keep_after if isinstance(keep_after, tuple) else (keep_after,)
+        self._keep_after = exception_classes(keep_after)
 
     async def __aenter__(self) -> SpawnedWorker[InputT, ResultT]:
         async with AsyncExitStack() as stack:
+            stack.enter_context(self._entry)
             stack.enter_context(self._transcript)
             channel = await self._start(stack)
             worker = self._make(channel)
@@ -148,7 +151,7 @@ class spawned_worker(NotEntered, Generic[InputT, ResultT]):  # noqa: N801 - it r
 
     async def _start(self, stack: AsyncExitStack) -> Any:
         try:
-            if self._open in (open_child, open_stream):  # another may start it on another machine
+            if is_ours(self._open):  # another may start it on another machine
                 check_script(self._command, self._options.get("cwd") or ".")
             return await stack.enter_async_context(self._open(self._argv, **self._options))
         except SpawnError as error:

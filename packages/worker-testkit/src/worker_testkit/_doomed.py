@@ -125,6 +125,9 @@ def doomed_parent(scenario: str, *arguments: str, **options: object) -> Generato
     command = [sys.executable, "-c", PRELUDE + textwrap.dedent(scenario), str(to_parent), *arguments]
     try:
         process = subprocess.Popen(command, pass_fds=[to_parent], **options)  # type: ignore[call-overload]
+    except BaseException:  # there is no parent that would close it
+        os.close(reports)
+        raise
     finally:
         os.close(to_parent)
     parent = DoomedParent(process, reports)

@@ -126,14 +126,9 @@ class Core(Ending):
 
     async def call_in_turn(self, waiter: _rpc.Waiter, method: str, params: Params) -> int:
         """Do as `call` when it is our turn to write. Cancelled while it waits, nothing was sent."""
-        writer = self.stream.writer
-        if writer.busy:
-            await self.stream.turn()
-        try:
+        if not self.stream.writer.busy:
             return self.call(waiter, method, params)
-        finally:
-            if writer.senders:
-                writer.pass_on()
+        return await self.stream.in_turn(partial(self.call, waiter, method, params))
 
     def call_many(
         self, settle: Callable[[list[_rpc.Answer], bool], object], method: str, many: Sequence[Params]

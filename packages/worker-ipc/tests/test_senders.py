@@ -9,11 +9,12 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from worker_ipc import WouldBlock
+from worker_ipc import ChannelClosed, WouldBlock, open_child
 from worker_ipc._readiness import current_loop
 from worker_ipc._stream import MessageStream
 from worker_ipc._writer import HIGH_WATER
 from worker_ipc.codecs import JsonLines
+from worker_testkit import evil, pause, write
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_leaks")]
 
@@ -150,3 +151,25 @@ async def test_the_end_wakes_all_who_wait_to_send():
             await anyio.wait_all_tasks_blocked()
             line.stream.close()
         assert not line.stream.writer.senders
+
+
+@pytest.mark.fault(26)
+async def test_a_send_that_never_had_its_turn_is_told_to_be_unread():
+    async with open_child(evil(write('{"type":"ready"}\n'), pause())) as channel:
+        await channel.listen_once("ready")
+        await channel.send("x", {"data": "y" * 1_000_000})
+        while channel.statistics().unsent_bytes >= 1_000_000:  # of this one the kernel takes a part: it is not counted
+            await anyio.lowlevel.checkpoint()
+        unread = []
+
+        async def send():
+            with pytest.raises(ChannelClosed, match="this side") as closed:
+                await channel.send("x")
+            unread.append(closed.value.unread)
+
+        async with anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(send)
+            await anyio.wait_all_tasks_blocked()
+            await channel.destroy(grace=0)
+        assert unread == [1, 2, 3]

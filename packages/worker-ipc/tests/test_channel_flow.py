@@ -164,7 +164,7 @@ async def test_a_sender_cancelled_in_the_instant_of_its_turn_passes_it_on():
             for scope in scopes:
                 group.start_soon(sender, scope)
             await anyio.wait_all_tasks_blocked()
-            channel._core.stream.writer._grant()
+            channel._core.stream.writer.senders[0].wake()
             scopes[0].cancel()
             scopes[1].cancel()
         with anyio.fail_after(10):

@@ -39,6 +39,19 @@ async def test_the_iteration_ends_when_the_program_ends_well():
             await stream.receive()
 
 
+@pytest.mark.fault(55)
+@pytest.mark.parametrize(
+    ("codec", "head"),
+    [(ContentLength(), b"Content-Length: 100\r\n\r\n"), (Pickled(), b"".join(Pickled().encode(b"x" * 100))[:16])],
+    ids=repr,
+)
+async def test_a_header_without_its_body_is_no_quiet_end(codec, head):
+    async with open_stream(python(f"import sys; sys.stdout.buffer.write({head!r})"), codec) as stream:
+        with anyio.fail_after(20), pytest.raises(ChannelClosed, match="bytes into a message") as closed:
+            await anext(stream)
+        assert (closed.value.truncated, closed.value.returncode) == (len(head), 0)
+
+
 async def test_the_iteration_raises_when_the_program_fails():
     lines = []
     async with open_stream(["sh", "-c", "echo one; echo why >&2; exit 3"], stderr="capture") as stream:

@@ -82,6 +82,16 @@ def test_a_length_above_the_limit_is_refused_before_the_body_comes():
         ContentLength().decoder(100).feed(b"Content-Length: 101\r\n\r\n")
 
 
+def test_pending_counts_what_has_come():
+    decoder = ContentLength().decoder(100)
+    for byte in header(b"Content-Length: 2", body=b"{"):
+        before = decoder.pending
+        assert decoder.feed(bytes([byte])) == []
+        assert decoder.pending == before + 1  # also when the header is understood, and nothing of the body has come
+    assert decoder.feed(b"}C") == [{}]
+    assert decoder.pending == 1
+
+
 def test_the_rules_for_values_are_those_of_json_lines():
     with pytest.raises(EncodeError):
         ContentLength().encode(float("nan"))

@@ -158,7 +158,9 @@ def test_pending_counts_what_has_come():
     decoder = codec.decoder(MAX)
     assert decoder.feed(data[:10]) == []
     assert decoder.pending == 10
-    assert decoder.feed(data[10:50]) == []
-    assert decoder.pending == 34  # the head of 16 bytes was understood
+    assert decoder.feed(data[10:16]) == []
+    assert decoder.pending == 16  # the head was understood, and nothing of what it announces has come
+    assert decoder.feed(data[16:50]) == []
+    assert decoder.pending == 50
     assert decoder.feed(data[50:]) == ["x" * 100]
     assert decoder.pending == 0

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker_ipc._errors import EncodeError, ProtocolError
-from worker_ipc.codecs import JsonLines
+from worker_ipc.codecs import ContentLength, JsonLines
 
 MAX = 2**20
 
@@ -126,6 +126,21 @@ def test_nesting_without_end_is_refused(opening, levels):
     closing = {b"[": b"]", b'{"a":': b"}", b'["\\ud800",[': b"]]"}[opening]
     with pytest.raises(ProtocolError):
         received(opening * levels + b"1" + closing * levels)
+
+
+@pytest.mark.fault(58)
+@pytest.mark.parametrize("opening", [b"[", b'{"a":'])
+@pytest.mark.parametrize("codec", [JsonLines(), ContentLength()], ids=repr)
+def test_digits_are_looked_for_at_any_depth_that_may_be_received(codec, opening):
+    closing = {b"[": b"]", b'{"a":': b"}"}[opening]
+    deep = opening * 1024 + b'"12345678901234567890"' + closing * 1024
+    header = b"Content-Length: %d\r\n\r\n" if isinstance(codec, ContentLength) else b""
+    data = b"".join((header % len(document) if header else b"") + document for document in (b"1\n", deep + b"\n"))
+    first, second = codec.decoder(MAX).feed(data)
+    assert first == 1
+    for _ in range(1024):
+        [second] = second.values() if opening == b'{"a":' else second
+    assert second == "12345678901234567890"
 
 
 @pytest.mark.fault(65)

@@ -209,6 +209,13 @@ def test_nesting_is_refused_where_it_could_not_be_sent_back():
         JsonLines().encode(deep)  # ... and is refused when it is sent on
 
 
+def test_a_deep_message_may_be_sent_from_deep_within_a_program():
+    def call(levels):
+        return call(levels - 1) if levels else JsonLines().encode([nested(253), None])
+
+    assert b"null" in call(700)  # so that it is searched, value by value
+
+
 def test_a_cycle_is_refused():
     cycle = []
     cycle.append(cycle)

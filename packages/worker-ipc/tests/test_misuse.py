@@ -6,7 +6,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from worker_ipc import RemoteError, open_child, open_stream
+from worker_ipc import RemoteError, open_child, open_parent, open_stream
 from worker_ipc.codecs import JsonLines
 from worker_testkit import evil
 
@@ -70,6 +70,10 @@ async def test_data_of_a_wrong_kind(data):
         ({"codec": JsonLines}, TypeError, "codec must be"),
         ({"codec": "json"}, TypeError, "codec must be"),
         ({"stderr": "nowhere"}, ValueError, "stderr must be"),
+        ({"mailbox": 0}, ValueError, "mailbox must be at least 1 message, got 0"),
+        ({"mailbox": -1}, ValueError, "mailbox must be at least 1"),
+        ({"mailbox": "x"}, TypeError, "mailbox must be an int, .* got 'x'"),
+        ({"mailbox": 1.5}, TypeError, "mailbox must be an int"),
     ],
     ids=repr,
 )
@@ -77,6 +81,19 @@ async def test_options_of_a_wrong_kind(open_it, option, error, words):
     with pytest.raises(error, match=words):
         async with open_it(["cat"], **option):
             pass
+
+
+@pytest.mark.parametrize(("mailbox", "error"), [(0, ValueError), ("x", TypeError)])
+async def test_a_mailbox_of_a_wrong_kind_in_a_child(mailbox, error):
+    with pytest.raises(error, match="mailbox must be"):
+        async with open_parent(mailbox=mailbox):
+            pass
+
+
+async def test_a_mailbox_of_one_message_is_enough():
+    async with open_stream([sys.executable, "-c", "for number in range(100): print(number)"], mailbox=1) as stream:
+        with anyio.fail_after(20):
+            assert [message async for message in stream] == [str(number) for number in range(100)]
 
 
 async def test_a_child_tells_of_a_request_that_it_holds(anyio_backend_name):

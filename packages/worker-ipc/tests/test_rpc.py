@@ -121,6 +121,16 @@ def test_a_request_with_members_of_the_wrong_kind_breaks_the_rules(message):
         check_request({"jsonrpc": "2.0", **message})
 
 
+def test_what_breaks_the_rules_may_be_nested_too_deeply_to_be_shown():
+    deep = []
+    for _ in range(1000):
+        deep = [deep]
+    with pytest.raises(ProtocolError, match="not a request"):
+        check_request({"jsonrpc": "2.0", "method": 7, "params": deep})
+    with pytest.raises(ProtocolError, match="neither"):
+        check_reply({"jsonrpc": "2.0", "error": deep})
+
+
 def test_params_are_positional_or_keyword_arguments():
     def function(*args, **kwargs):
         return args, kwargs

@@ -54,7 +54,7 @@ class Dispatch:
                 self.answers.look_ahead(inbox)
         message = inbox.popleft()
         if message.__class__ is not dict:
-            raise self._broken(f"a message must be an object, got {str(message)[:80]!r}")
+            raise self._broken(f"a message must be an object, got {type(message).__name__}")
         if "jsonrpc" in message:
             try:
                 if "method" in message:

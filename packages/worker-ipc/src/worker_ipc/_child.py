@@ -13,7 +13,7 @@ from ._core import Core
 from ._errors import ChannelClosed, closed_here
 from ._group import bare_task_group
 from ._interrupts import ignore_interrupts
-from ._stream import MAX_MESSAGE, check_codec
+from ._stream import MAX_MESSAGE, check_codec, check_mailbox
 from ._watchdog import watch_parent
 from ._writer import flush_within
 
@@ -86,13 +86,15 @@ async def open_parent(
 
     Args:
         codec: None is `JsonLines()`; both ends must use the same.
-        mailbox: how many messages are kept for which nobody listens yet, and how many a listener may be behind.
+        mailbox: how many messages are kept for which nobody listens yet, and how many a listener may be behind; at
+            least 1.
         max_message: bytes; a larger message from the parent is MessageTooLarge, and ends the channel.
 
     Raises:
         NoChannel: this process was not started with a channel, or with one that it cannot use. The text says what to
             do.
     """
+    check_mailbox(mailbox)
     fd = adopt()
     if codec is None:
         from .codecs import JsonLines

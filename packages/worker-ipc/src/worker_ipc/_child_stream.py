@@ -14,7 +14,7 @@ from ._group import bare_task_group
 from ._inbox import Inbox, Receiver
 from ._owner import EXIT_TIME, Child, OwnsChild
 from ._process import start_process
-from ._stream import MAX_MESSAGE, check_codec
+from ._stream import MAX_MESSAGE, check_codec, check_mailbox
 from .codecs._codec import MessageT
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ def open_stream(
             `ContentLength()`.
         over: "stdio", or "channel": the same raw messages on the channel descriptor, for a child with a vocabulary of
             its own.
-        mailbox: how many received messages may wait before reading pauses.
+        mailbox: how many received messages may wait before reading pauses; at least 1.
         max_message: bytes; a larger message is MessageTooLarge, and ends the child.
         cwd: the child's working directory; None is this process's.
         env: variables to add to what is inherited.
@@ -234,6 +234,7 @@ def open_stream(
 
         codec = cast("Codec[Any]", TextLines())
     check_codec(codec)
+    check_mailbox(mailbox)
     options: dict[str, Any] = {"cwd": cwd, "env": env, "inherit_env": inherit_env, "stderr": stderr}
     options |= {"channel": over == "channel", "stdio": over == "stdio"}
     return _open_stream(command, codec, options, mailbox=mailbox, max_message=max_message)

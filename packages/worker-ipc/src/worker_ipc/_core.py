@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from . import _rpc
 from ._answers import Answers
+from ._claims import kind_of
 from ._ending import Ending, Peer
 from ._errors import Overrun, ProtocolError
 from ._events import NACK, is_internal, wants_answer
@@ -91,7 +92,7 @@ class Core(Ending):
                     if wants_answer(message):  # Node sends nothing more until it has one (docs/wire.md, "A message")
                         self.stream.post(NACK, now=True)
                 elif not mailbox.put(message, size) and mailbox.kept.dropped == 1:
-                    logger.warning("nobody listens for %r, and the mailbox is full: dropped", message.get("type"))
+                    logger.warning("nobody listens for %r, and the mailbox is full: dropped", kind_of(message))
         except ProtocolError as error:
             self.calls.report()
             self.break_off(error)
@@ -126,14 +127,9 @@ class Core(Ending):
 
     async def call_in_turn(self, waiter: _rpc.Waiter, method: str, params: Params) -> int:
         """Do as `call` when it is our turn to write. Cancelled while it waits, nothing was sent."""
-        writer = self.stream.writer
-        if writer.busy:
-            await self.stream.turn()
-        try:
+        if not self.stream.writer.busy:
             return self.call(waiter, method, params)
-        finally:
-            if writer.senders:
-                writer.pass_on()
+        return await self.stream.in_turn(partial(self.call, waiter, method, params))
 
     def call_many(
         self, settle: Callable[[list[_rpc.Answer], bool], object], method: str, many: Sequence[Params]

@@ -40,6 +40,7 @@ class Ending:
         self.thread: int = get_ident()  # of the event loop; there is one per thread
         self.error: ChannelClosed | None = None
         self._has_unread = False  # the peer left bytes of ours unread
+        self._untouched = 0  # messages, of those that `error` tells to be unread
         self._waiting: list[Waiter] = []
 
     def ended(self, error: OSError | ChannelClosed | None) -> None:
@@ -59,7 +60,7 @@ class Ending:
         """End it: what was received stays readable, every wait fails. The first reason counts."""
         if self.error is not None:
             return
-        error.unread = self.unread()
+        error.unread, self._untouched = self.unread(), self.stream.writer.untouched
         self.error = error
         self.stream.close()
         self.fail_waits()
@@ -85,8 +86,15 @@ class Ending:
         raise NotImplementedError
 
     def closed_error(self) -> ChannelClosed:
-        """Make a new exception each time: one that is raised twice gathers tracebacks."""
-        return copy.copy(self.error) if self.error is not None else ChannelClosed()
+        """Make a new exception each time: one that is raised twice gathers tracebacks.
+
+        What was sent after the end, by a task that had waited for its turn, nobody has read either.
+        """
+        if self.error is None:
+            return ChannelClosed()
+        error = copy.copy(self.error)
+        error.unread += self.stream.writer.untouched - self._untouched
+        return error
 
     def check_thread(self) -> None:
         """Refuse a call from elsewhere: what it would wait for is told to this channel's own event loop only."""

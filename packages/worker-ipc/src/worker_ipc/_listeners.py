@@ -11,7 +11,7 @@ import inspect
 import logging
 from typing import TYPE_CHECKING, Any, final
 
-from ._claims import DELIVERED, FAILED, WAITING
+from ._claims import DELIVERED, FAILED, WAITING, kind_of
 from ._errors import ChannelClosed
 from ._foreign import is_foreign
 
@@ -150,4 +150,4 @@ async def run_handler(listener: Listener, handler: Callable[[Message], object], 
             if not isinstance(error, Exception) and not is_foreign(error):
                 raise
             on_error()
-            logger.exception("a handler for %r failed; it stays", message.get("type"))
+            logger.exception("a handler for %r failed; it stays", kind_of(message))

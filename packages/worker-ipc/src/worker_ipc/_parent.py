@@ -10,7 +10,7 @@ from ._core import Core
 from ._group import bare_task_group
 from ._owner import Child, OwnsChild
 from ._process import start_process
-from ._stream import MAX_MESSAGE, check_codec
+from ._stream import MAX_MESSAGE, check_codec, check_mailbox
 
 if TYPE_CHECKING:
     import os
@@ -52,7 +52,8 @@ async def open_child(
         command: the program and its arguments.
         codec: None is `JsonLines()`, which every Node, Bun and Deno child speaks; a Python child that is to use another
             says so too, in `open_parent(codec=...)`.
-        mailbox: how many messages are kept for which nobody listens yet, and how many a listener may be behind.
+        mailbox: how many messages are kept for which nobody listens yet, and how many a listener may be behind; at
+            least 1.
         max_message: bytes; a larger message from the child is MessageTooLarge, and ends it.
         cwd: the child's working directory; None is this process's.
         env: variables to add to what is inherited.
@@ -69,6 +70,7 @@ async def open_child(
 
         codec = JsonLines()
     check_codec(codec)
+    check_mailbox(mailbox)
     options: dict[str, Any] = {"cwd": cwd, "env": env, "inherit_env": inherit_env}
     options |= {"stdin": stdin, "stdout": stdout, "stderr": stderr}
     async with (

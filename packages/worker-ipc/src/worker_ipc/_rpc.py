@@ -281,5 +281,8 @@ def apply(function: Callable[..., Any], params: Params) -> Any:
 
 
 def _excerpt(message: object) -> str:
-    text = repr(message)
+    try:
+        text = repr(message)
+    except RecursionError:  # what may be received is nested deeper than Python can show
+        text = f"{type(message).__name__}, nested deeply"
     return text if len(text) <= 200 else text[:200] + " [...]"

@@ -10,17 +10,19 @@ import fcntl
 import os
 import select
 import termios
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic
 
 from ._errors import ChannelClosed, WouldBlock
 from ._reader import Reader, Sink
-from ._writer import HIGH_WATER, Writer
+from ._writer import Writer
 from .codecs._codec import MessageT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ._readiness import Loop
+    from ._writer import ResultT
     from .codecs import Buffer, Codec
 
 MAX_MESSAGE = 64 * 2**20
@@ -101,24 +103,20 @@ class MessageStream(Generic[MessageT]):
         data = self.encode(message)
         writer = self.writer
         if (writer.watching or writer.senders) and writer.busy:
-            await self.turn()
-        writer.write(data)
+            await self.in_turn(partial(writer.write, data))
+        else:
+            writer.write(data)
         self.sent += 1
-        if writer.senders:
-            writer.pass_on()
         if self._write_through and writer.queued:
             await self.drained()
 
-    async def turn(self) -> None:
-        """Wait until there is room to send, first come, first served. Whoever had a turn calls `writer.pass_on`.
+    async def in_turn(self, act: Callable[[], ResultT]) -> ResultT:
+        """Call `act`, which sends, when there is room: first come, first served. Cancelled before, it is not called.
 
         Reading goes on meanwhile, paused or not: the peer may be waiting for us to read before it reads itself.
         """
-        writer = self.writer
         self.reader.resume()
-        await writer.turn()
-        while writer.queued > HIGH_WATER and not writer.broken:
-            await writer.turn()
+        return await self.writer.in_turn(act)
 
     async def drained(self) -> None:
         """Wait until the kernel has everything that was sent, or the peer is gone. Reading goes on meanwhile."""
@@ -165,3 +163,11 @@ def check_codec(codec: object) -> None:
     """Refuse what is no codec, a class of codecs included, before anything is started for it."""
     if isinstance(codec, type) or not (hasattr(codec, "encode") and hasattr(codec, "decoder")):
         raise TypeError(f"codec must be a codec, such as JsonLines(), got {codec!r}")
+
+
+def check_mailbox(mailbox: object) -> None:
+    """Refuse room for no message, before anything is started: reading would pause, and nobody could make it go on."""
+    if not isinstance(mailbox, int):
+        raise TypeError(f"mailbox must be an int, a number of messages, got {mailbox!r:.100}")
+    if mailbox < 1:
+        raise ValueError(f"mailbox must be at least 1 message, got {mailbox!r:.100}")

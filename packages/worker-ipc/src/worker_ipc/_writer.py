@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, TypeVar
 
 from anyio import move_on_after
 
@@ -26,10 +27,13 @@ if TYPE_CHECKING:
     from ._readiness import Loop, Waiter
     from .codecs import Buffer
 
+ResultT = TypeVar("ResultT")
+
 HIGH_WATER = 64 * 1024
 """Bytes. asyncio's and Node's marks are 64 and 128 KiB: enough to keep a pipe busy, too little to matter."""
 
 _JOIN_BELOW = 64 * 1024  # bytes: copying that much is cheaper than a vector of small pieces
+_TOGETHER = 32  # senders: so many small messages are worth a turn of the loop, and as few are woken in vain
 _MAX_VECTOR = 512  # half of Linux's IOV_MAX
 
 
@@ -60,7 +64,7 @@ class Writer:
         self._on_broken = on_broken
         self._through = write_through
         self._pieces: deque[Buffer] = deque()
-        self.senders: deque[Waiter] = deque()  # who waits for its turn
+        self.senders: deque[_Place] = deque()  # who waits for its turn, or has it and has not written yet
         self._watch = loop.writable(fd, self.flush)
         self._scheduled = False
         self.watching: bool = False  # the kernel took no more: a watch flushes
@@ -167,8 +171,8 @@ class Writer:
             if self.watching:
                 self.watching = False
                 self._watch.stop()
-        if self.senders and self.queued <= HIGH_WATER:
-            self._grant()
+        if self.senders:
+            self._wake_first()
 
     def _write_some(self) -> int:
         pieces = self._pieces
@@ -210,36 +214,36 @@ class Writer:
         """Tell whether a sender has to wait for its turn. Never true unless `watching`, or with `senders`."""
         return self.queued > HIGH_WATER or bool(self.senders)
 
-    async def turn(self) -> None:
-        """Wait until there is room, first come, first served. Cancelled, it passes its turn on."""
-        waiter = self._loop.waiter()
-        self.senders.append(waiter)
+    async def in_turn(self, act: Callable[[], ResultT], room: int = HIGH_WATER) -> ResultT:
+        """Call `act` when at most `room` bytes are queued: first come, first served. Cancelled before, never.
+
+        Whoever is first stays so until it has acted: between its waking and its turn, what never waits (a reply, a
+        request by callback) may have taken the room again.
+        """
+        place = _Place(self._loop.waiter())
+        self.senders.append(place)
         try:
-            await waiter
-        except BaseException:
-            if waiter in self.senders:
-                self.senders.remove(waiter)
-            else:
-                self.pass_on()
-            raise
+            await place.waiter
+            while self.senders and (self.queued > room or self.senders[0] is not place):
+                place.waiter = self._loop.waiter()
+                await place.waiter
+            return act()
+        finally:
+            if place in self.senders:  # else it is the end, and everyone was woken
+                self.senders.remove(place)
+                self._wake_first()
 
-    def pass_on(self) -> None:
-        """Let the next sender try, if there is room. Whoever had a turn calls it afterwards."""
-        if self.senders and (self.queued <= HIGH_WATER or self.broken):
-            self._grant()
-
-    def _grant(self) -> None:
-        while self.senders:
-            waiter = self.senders.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                return
+    def _wake_first(self) -> None:
+        # Several together where they run in this order: a turn of the loop for each costs more than a small message.
+        # A wake-up in vain only costs time. Elsewhere one by one, as whoever leaves the line wakes the next.
+        if self.senders and self.queued <= HIGH_WATER and not self.senders[0].waiter.done():
+            for place in islice(self.senders, _TOGETHER if self._loop.is_fifo else 1):
+                place.wake()
 
     async def drained(self) -> None:
         """Wait until the kernel has everything, or the peer is gone."""
-        while self.queued and not self.broken:
-            await self.turn()
-        self.pass_on()  # not within the loop: two who wait for this would wake each other for as long as it takes
+        if self.queued:
+            await self.in_turn(lambda: None, room=0)
 
     # --- the end
 
@@ -259,7 +263,20 @@ class Writer:
         self._pieces.clear()
         self.queued = 0
         while self.senders:
-            self._grant()
+            self.senders.popleft().wake()
+
+
+class _Place:
+    """In the line of those who wait to send: it is kept, however often its task is woken before it is its turn."""
+
+    __slots__ = ("waiter",)
+
+    def __init__(self, waiter: Waiter) -> None:
+        self.waiter = waiter
+
+    def wake(self) -> None:
+        if not self.waiter.done():
+            self.waiter.set_result(None)
 
 
 def _owned(piece: Buffer) -> Buffer:

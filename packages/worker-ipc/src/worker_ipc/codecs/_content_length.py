@@ -57,11 +57,12 @@ class ContentLengthDecoder:
         self._buffer = bytearray()  # from the first byte that is not dealt with
         self._searched = 0  # bytes of it that are known not to begin the end of a header
         self._length = -1  # of the body that `_buffer` begins with; -1 while that is a header
+        self._header_size = 0  # of the header that told this length
 
     @property
     def pending(self) -> int:
-        """Bytes of a frame that is not whole yet, less a header that was understood."""
-        return len(self._buffer)
+        """Bytes of a frame that is not whole yet, its header included."""
+        return self._header_size + len(self._buffer)
 
     def feed(self, data: Buffer, /) -> list[Any]:
         """Take the next bytes; return the messages that are whole now, in order."""
@@ -89,6 +90,7 @@ class ContentLengthDecoder:
         body = self._buffer[: self._length]
         del self._buffer[: self._length]
         self._length = -1
+        self._header_size = 0
         return body
 
     def _header(self) -> bool:
@@ -102,7 +104,8 @@ class ContentLengthDecoder:
             self._searched = max(0, len(self._buffer) - len(_END) + 1)
             return False
         self._length = _length(bytes(self._buffer[:end]), self._max_message)
-        del self._buffer[: end + len(_END)]
+        self._header_size = end + len(_END)
+        del self._buffer[: self._header_size]
         self._searched = 0
         return True
 

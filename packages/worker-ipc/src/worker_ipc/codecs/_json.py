@@ -11,6 +11,8 @@ The rules in words are in docs/wire.md, "Values".
 
 from __future__ import annotations
 
+from math import isfinite
+
 import orjson
 
 from .._errors import EncodeError, ProtocolError
@@ -107,17 +109,25 @@ def has_long_number(text: bytes | bytearray) -> bool:
 
 
 def has_nonfinite(value: Any) -> bool:
-    """Whether a NaN or an infinity is anywhere in a value that orjson has encoded (so its depth is at most 254)."""
-    items = _contents(value)
-    if items is None:
-        return type(value) is float and value - value != 0
-    kinds = set(map(type, items))
-    if float in kinds and any(type(item) is float and item - item != 0 for item in items):
-        return True
-    return not kinds <= _SCALARS and any(map(has_nonfinite, items))
+    """Whether a NaN or an infinity is anywhere in a value that orjson has encoded."""
+    return not all(map(isfinite, _floats(value)))
 
 
-_SCALARS = {str, int, float, bool, type(None)}
+def _floats(value: Any) -> list[float]:
+    """All floats in a value. Without recursion: what is received may be nested deeper than Python's calls."""
+    found: list[float] = []
+    waiting: list[Iterable[Any]] = [_contents(value) or (value,)]
+    while waiting:
+        items = waiting.pop()
+        kinds = set(map(_kind, items))
+        if float in kinds:
+            found += [item for item in items if _kind(item) is float]
+        if not kinds <= _SCALARS:
+            waiting += filter(None, map(_contents, [item for item in items if _kind(item) not in _SCALARS]))
+    return found
+
+
+_SCALARS: set[object] = {str, int, float, bool, type(None)}
 
 
 def _only_none(message: Any, nulls: int) -> bool:
@@ -156,10 +166,8 @@ def _contents(value: Any) -> Iterable[Any] | None:
 
 def _has_rounded(value: Any) -> bool:
     """Whether a float so large is in a decoded value that an integer may have been rounded to it."""
-    if type(value) is float:
-        return not -(2.0**63) < value < 2.0**64
-    items = _contents(value)
-    return items is not None and any(map(_has_rounded, items))
+    floats = _floats(value)
+    return bool(floats) and (min(floats) <= -(2.0**63) or max(floats) >= 2.0**64)
 
 
 def _refusal(message: object, interop: Interop, reason: str) -> EncodeError:

@@ -87,14 +87,14 @@ class PickledDecoder:
     def __init__(self, max_message: int, load: Callable[[memoryview, Sequence[memoryview]], Any]) -> None:
         self._max_message = max_message
         self._load = load
-        self._head = bytearray()  # the head, while it is not whole
+        self._head = bytearray()  # of the frame that is not whole
         self._lengths: list[int] = []  # of the pickle and the buffers, once the head is
         self._block = bytearray()  # what they are received into
         self._filled = 0
 
     @property
     def pending(self) -> int:
-        """Bytes of a frame that is not whole yet."""
+        """Bytes of a frame that is not whole yet, its head included."""
         return len(self._head) + self._filled
 
     def feed(self, data: Buffer, /) -> list[Any]:
@@ -168,7 +168,6 @@ class PickledDecoder:
         if size >= LARGE:
             keep_large_blocks()
         self._lengths = lengths
-        self._head.clear()
         self._block = bytearray(size)
 
     def _whole(self) -> tuple[memoryview, list[memoryview]]:
@@ -178,6 +177,7 @@ class PickledDecoder:
         for length in self._lengths:
             parts.append(memoryview(self._block)[start : start + length])
             start += _padded(length)
+        self._head.clear()
         self._lengths, self._block, self._filled = [], bytearray(), 0
         return parts[0], parts[1:]
 

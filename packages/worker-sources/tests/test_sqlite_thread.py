@@ -11,6 +11,7 @@ import pytest
 from anyio import fail_after, wait_all_tasks_blocked
 
 from worker_sources import SourceClosed, SqliteSource
+from worker_sources._sqlite_thread import StoreThread
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,7 +66,7 @@ async def test_nobody_waits_for_a_thread_that_died(tmp_path: Path, monkeypatch: 
     died, told = list[type[BaseException] | None](), list[str]()
     monkeypatch.setattr("threading.excepthook", lambda args: died.append(args.exc_type))
 
-    def no_time() -> int:
+    def quit(*_: object) -> None:
         raise Quit
 
     async def wait() -> None:
@@ -79,7 +80,7 @@ async def test_nobody_waits_for_a_thread_that_died(tmp_path: Path, monkeypatch: 
                 for _ in range(3):
                     group.start_soon(wait)
                 await wait_all_tasks_blocked()
-                monkeypatch.setattr("worker_sources._sqlite_thread.now_ms", no_time)
+                monkeypatch.setattr(StoreThread, "_execute", quit)
                 group.start_soon(wait)
             for call in (source.put(1), source.receive(), source.statistics()):
                 with pytest.raises(SourceClosed, match="has died"):

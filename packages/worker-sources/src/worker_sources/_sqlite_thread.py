@@ -169,9 +169,10 @@ class StoreThread:
 
     def _execute(self, store: Store, calls: list[Call[Any]]) -> None:
         """Do the calls in one transaction; if that fails by one of them, each in its own."""
-        now = self._tried = now_ms()
         try:
             with named_errors(self.path), transaction(store.connection):
+                # Not before: the transaction may have waited for the file, and a lease counts from when it is given.
+                now = self._tried = now_ms()
                 results = [call.run(store, now) for call in calls]
         except DatabaseLocked as error:
             for call in calls:

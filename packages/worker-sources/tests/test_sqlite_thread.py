@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
 from anyio import fail_after, wait_all_tasks_blocked
 
 from worker_sources import SourceClosed, SqliteSource
+from worker_sources._sqlite_call import Call
 from worker_sources._sqlite_thread import StoreThread
 
 if TYPE_CHECKING:
@@ -87,6 +89,32 @@ async def test_nobody_waits_for_a_thread_that_died(tmp_path: Path, monkeypatch: 
                     await call
     assert told == ["told"] * 4
     assert died == [Quit]
+
+
+def test_a_thread_whose_loop_is_closed_with_its_answer_ends_and_closes_its_file(tmp_path: Path) -> None:
+    gate, handed_over = threading.Event(), threading.Event()
+
+    class Loop(asyncio.SelectorEventLoop):
+        def call_soon_threadsafe(self, *args: Any, **kwargs: Any) -> Any:
+            handle = super().call_soon_threadsafe(*args, **kwargs)
+            if gate.is_set():
+                handed_over.set()
+            return handle
+
+    async def begin() -> StoreThread:
+        source = SqliteSource[int](tmp_path / "jobs.db")
+        thread = StoreThread(source.path, source._open, 0.1)
+        await thread.start()
+        thread.submit(Call(lambda store, now: gate.wait()))
+        return thread
+
+    loop = Loop()
+    thread = loop.run_until_complete(begin())
+    gate.set()
+    assert handed_over.wait(5)
+    loop.close()
+    thread._thread.join(5)
+    assert not thread._thread.is_alive()
 
 
 async def test_another_source_of_this_process_is_woken_at_once(tmp_path: Path) -> None:

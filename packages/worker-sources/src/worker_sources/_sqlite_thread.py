@@ -18,13 +18,14 @@ import queue
 import sqlite3
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import anyio
-from anyio import from_thread
 from anyio.lowlevel import current_token
 
 from ._errors import DatabaseLocked, SourceClosed
+from ._hop import call_in_loop
 from ._sqlite_call import Call
 from ._sqlite_file import named_errors, transaction
 
@@ -235,8 +236,8 @@ class StoreThread:
     def _deliver(self, calls: list[Call[Any]]) -> bool:
         """Tell the callers, on their event loop. False if that has ended."""
         try:
-            from_thread.run_sync(_set_all, calls, token=self.token)
-        except RuntimeError:
+            call_in_loop(self.token, partial(_set_all, calls))
+        except SourceClosed:
             return False
         return True
 

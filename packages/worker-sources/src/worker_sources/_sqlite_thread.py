@@ -14,6 +14,7 @@ at once.
 
 from __future__ import annotations
 
+import os
 import queue
 import sqlite3
 import threading
@@ -65,6 +66,12 @@ class StoreThread:
         self._opened: Call[None] = Call(_nothing)
         self._closed: Call[None] = Call(_nothing)
         self._thread = threading.Thread(target=self._main, name=f"SqliteSource {path}", daemon=True)
+
+    @classmethod
+    def begin_anew(cls) -> None:
+        """In a fork: forget the threads of the parent. They are not here, and one of them may have held the lock."""
+        cls._registry = threading.Lock()
+        cls._everyone.clear()
 
     async def start(self) -> None:
         """Open the file; return or raise when that is done."""
@@ -240,6 +247,9 @@ class StoreThread:
         except SourceClosed:
             return False
         return True
+
+
+os.register_at_fork(after_in_child=StoreThread.begin_anew)
 
 
 def _set_all(calls: list[Call[Any]]) -> None:

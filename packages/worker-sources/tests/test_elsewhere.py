@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,14 +23,19 @@ ELSEWHERE = "another thread: call it there, by anyio.from_thread"
 other_loop = pytest.mark.parametrize("other", ["asyncio", "trio"])
 
 
-async def refused_elsewhere(other: str, call: Callable[[], Awaitable[object]]) -> None:
-    """Make the call in another thread, in an event loop of its own; the limit makes a hang fail."""
+def refused_in_a_loop(other: str, call: Callable[[], Awaitable[object]]) -> None:
+    """Make the call in an event loop of its own; the limit makes a hang fail."""
 
     async def body() -> None:
         with fail_after(5), pytest.raises(RuntimeError, match=ELSEWHERE):
             await call()
 
-    await to_thread.run_sync(partial(anyio.run, body, backend=other))
+    anyio.run(body, backend=other)
+
+
+async def refused_elsewhere(other: str, call: Callable[[], Awaitable[object]]) -> None:
+    """Make the call in another thread."""
+    await to_thread.run_sync(refused_in_a_loop, other, call)
 
 
 def refused_in_a_thread(call: Callable[[], object]) -> None:
@@ -83,6 +89,23 @@ async def test_a_producer_that_waits_keeps_its_place_and_the_item_before_it_stay
         await to_thread.run_sync(refused_in_a_thread, source.receive_nowait)
         assert await source.receive() == 1
     assert await source.receive() == 2
+
+
+@pytest.mark.anyio
+@other_loop
+async def test_a_producer_that_has_its_place_and_has_not_run_yet_keeps_the_source_here(other: str) -> None:
+    source = QueueSource[int](maxsize=1)
+    await source.put(1)
+    async with anyio.create_task_group() as group:
+        group.start_soon(source.put, 2)
+        await wait_all_tasks_blocked()
+        source.receive_nowait()
+        thread = threading.Thread(target=refused_in_a_loop, args=[other, lambda: source.put(3)])
+        thread.start()
+        thread.join()  # it blocks this loop: the producer does not run before the other loop has tried
+    assert source.receive_nowait() == 2
+    with pytest.raises(anyio.WouldBlock):
+        source.receive_nowait()
 
 
 @pytest.mark.anyio

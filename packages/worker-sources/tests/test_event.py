@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 from anyio import WouldBlock, fail_after, to_thread, wait_all_tasks_blocked
 
@@ -231,6 +234,63 @@ def test_a_loop_that_has_ended_is_a_closed_source(anyio_backend_name: str) -> No
     assert isinstance(failure[0], SourceClosed)
     with pytest.raises(WouldBlock):
         source.receive_nowait()
+
+
+def test_a_loop_that_is_closed_with_the_trigger_in_its_hands_is_a_closed_source() -> None:
+    handed_over, told = threading.Event(), list[type[Exception] | None]()
+
+    class Loop(asyncio.SelectorEventLoop):
+        def call_soon_threadsafe(self, *args: Any, **kwargs: Any) -> Any:
+            handle = super().call_soon_threadsafe(*args, **kwargs)
+            handed_over.set()
+            return handle
+
+    async def make() -> EventSource[int]:
+        return EventSource[int]()
+
+    def trigger() -> None:
+        try:
+            source.trigger_threadsafe(1)
+        except SourceClosed as error:
+            told.append(type(error))
+
+    loop = Loop()
+    source = loop.run_until_complete(make())
+    thread = threading.Thread(target=trigger, daemon=True)  # or a hang would outlive the test
+    thread.start()
+    assert handed_over.wait(5)
+    loop.close()
+    thread.join(5)
+    assert told == [SourceClosed]
+    assert len(source) == 0
+
+
+@pytest.mark.stress
+def test_threads_that_trigger_while_the_loop_ends_are_all_told(anyio_backend_name: str) -> None:
+    made, told = threading.Event(), list[str]()
+    sources = list[EventSource[int]]()
+
+    def trigger() -> None:
+        made.wait()
+        try:
+            while True:
+                sources[0].trigger_threadsafe(1)
+        except SourceClosed:
+            told.append("told")
+
+    async def main() -> None:
+        sources.append(EventSource[int](overflow="drop_oldest", max_pending=5))
+        made.set()
+        while len(sources[0]) < 5:
+            await anyio.lowlevel.checkpoint()
+
+    threads = [threading.Thread(target=trigger, daemon=True) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    anyio.run(main, backend=anyio_backend_name)
+    for thread in threads:
+        thread.join(5)
+    assert told == ["told"] * 3
 
 
 def test_options_are_checked() -> None:

@@ -236,6 +236,29 @@ class Queue(InMemory):
             self.settle()
             assert waiter not in self.producers
 
+    @precondition(lambda self: self.producers)
+    @rule(count=st.integers(1, 3), waits=st.booleans())
+    def room_comes_as_another_puts(self, count: int, waits: bool) -> None:
+        """It is after those who were blocked, also while they have a place and have not run."""
+        count, value = min(count, len(self.items)), self.new()
+        taken: list[object] = []
+
+        async def put_at_once() -> None:
+            taken.extend(self.source.receive_nowait() for _ in range(count))
+            if waits:
+                await self.source.put(value)
+            else:
+                with pytest.raises(QueueFull):
+                    self.source.put_nowait(value)
+
+        waiter = self.begin(put_at_once, value=value)
+        assert taken == [self.items.popleft() for _ in range(count)]
+        if waits:
+            self.producers.append(waiter)
+        else:
+            assert waiter.outcome == ("returned", None)
+        self.settle()
+
     @precondition(lambda self: self.consumers and self.end is None)
     @rule(count=st.integers(1, 3), which=WHICH)
     def items_come_as_a_consumer_gives_up(self, count: int, which: int) -> None:

@@ -119,6 +119,68 @@ async def test_producers_are_served_in_the_order_in_which_they_came() -> None:
         assert [await source.receive() for _ in range(4)] == ["first", "a", "b", "c"]
 
 
+async def test_producers_that_get_room_in_one_instant_put_in_the_order_in_which_they_came() -> None:
+    source, names = QueueSource[str](maxsize=8), "abcdefgh"
+    for _ in range(8):
+        source.put_nowait("before")
+    async with anyio.create_task_group() as group:
+        for name in names:
+            group.start_soon(source.put, name)
+            await wait_all_tasks_blocked()
+        for _ in range(8):
+            source.receive_nowait()
+        assert [await source.receive() for _ in names] == list(names)  # trio would wake them in any order
+
+
+async def test_a_put_does_not_overtake_one_that_has_its_place_and_has_not_run_yet() -> None:
+    source = QueueSource[str](maxsize=2)
+    source.put_nowait("x")
+    source.put_nowait("y")
+    with fail_after(5):
+        async with anyio.create_task_group() as group:
+            group.start_soon(source.put, "first")
+            await wait_all_tasks_blocked()
+            assert [source.receive_nowait(), source.receive_nowait()] == ["x", "y"]
+            with pytest.raises(QueueFull):
+                source.put_nowait("at once")
+            await source.put("second")
+            assert [await source.receive(), await source.receive()] == ["first", "second"]
+        source.put_nowait("now there is room")
+
+
+@pytest.mark.parametrize("ends", ["cancelled", "closed"])
+async def test_who_waits_for_one_that_has_its_place_goes_on_when_that_gives_up(ends: str) -> None:
+    source, scope, told = QueueSource[str](maxsize=2), anyio.CancelScope(), list[str]()
+    source.put_nowait("x")
+    source.put_nowait("y")
+
+    async def put(item: str) -> None:
+        with scope if item == "first" else contextlib.nullcontext():
+            try:
+                await source.put(item)
+                told.append(f"{item} put")
+            except SourceClosed:
+                told.append(f"{item} refused")
+
+    with fail_after(5):
+        async with anyio.create_task_group() as group:
+            group.start_soon(put, "first")
+            await wait_all_tasks_blocked()
+            assert [source.receive_nowait(), source.receive_nowait()] == ["x", "y"]
+            if ends == "cancelled":
+                scope.cancel()
+            else:
+                source.close()
+            await put("second")
+    if ends == "cancelled":
+        left = [source.receive_nowait() for _ in range(len(source))]
+        assert left == [line.removesuffix(" put") for line in told]  # trio lets the first succeed
+        assert left[-1] == "second"
+    else:
+        assert sorted(told) == ["first refused", "second refused"]
+        assert len(source) == 0
+
+
 @pytest.mark.fault("99c")
 async def test_close_wakes_every_waiting_consumer() -> None:
     source, seen = QueueSource[int](), []

@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
@@ -193,6 +193,30 @@ async def test_a_lock_that_is_released_in_time_is_not_noticed(tmp_path: Path) ->
         other.close()
         with fail_after(5):
             assert (await source.receive())[0].value == 1
+
+
+async def test_a_lease_begins_when_the_file_is_ours_not_when_we_began_to_wait_for_it(
+    tmp_path: Path, clock: Any
+) -> None:
+    seconds = list[int]()
+
+    def wait_for_the_file(statement: str) -> None:
+        if statement.startswith("BEGIN") and seconds:
+            clock.ms += seconds.pop() * 1000
+
+    async with SqliteSource[int](tmp_path / "jobs.db", lease=10) as source:
+        await source._call(lambda store, now: store.connection.set_trace_callback(wait_for_the_file))
+        await source.put_many([1, 2])
+        seconds.append(20)
+        (held,) = await source.receive()
+        (other,) = await source.receive()
+        assert other.value == 2
+        await other.ack()
+        seconds.append(20)
+        assert await source.renew([held]) == []
+        await source.put(3)
+        assert (await anext(source)).value == 3
+        assert await held.ack()
 
 
 async def test_opening_waits_for_a_lock_and_then_names_it(tmp_path: Path) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+import subprocess
+import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
 from anyio import fail_after, wait_all_tasks_blocked
 
 from worker_sources import SourceClosed, SqliteSource
+from worker_sources._sqlite_call import Call
+from worker_sources._sqlite_thread import StoreThread
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,7 +70,7 @@ async def test_nobody_waits_for_a_thread_that_died(tmp_path: Path, monkeypatch: 
     died, told = list[type[BaseException] | None](), list[str]()
     monkeypatch.setattr("threading.excepthook", lambda args: died.append(args.exc_type))
 
-    def no_time() -> int:
+    def quit(*_: object) -> None:
         raise Quit
 
     async def wait() -> None:
@@ -79,13 +84,76 @@ async def test_nobody_waits_for_a_thread_that_died(tmp_path: Path, monkeypatch: 
                 for _ in range(3):
                     group.start_soon(wait)
                 await wait_all_tasks_blocked()
-                monkeypatch.setattr("worker_sources._sqlite_thread.now_ms", no_time)
+                monkeypatch.setattr(StoreThread, "_execute", quit)
                 group.start_soon(wait)
             for call in (source.put(1), source.receive(), source.statistics()):
                 with pytest.raises(SourceClosed, match="has died"):
                     await call
     assert told == ["told"] * 4
     assert died == [Quit]
+
+
+def test_a_thread_whose_loop_is_closed_with_its_answer_ends_and_closes_its_file(tmp_path: Path) -> None:
+    gate, handed_over = threading.Event(), threading.Event()
+
+    class Loop(asyncio.SelectorEventLoop):
+        def call_soon_threadsafe(self, *args: Any, **kwargs: Any) -> Any:
+            handle = super().call_soon_threadsafe(*args, **kwargs)
+            if gate.is_set():
+                handed_over.set()
+            return handle
+
+    async def begin() -> StoreThread:
+        source = SqliteSource[int](tmp_path / "jobs.db")
+        thread = StoreThread(source.path, source._open, 0.1)
+        await thread.start()
+        thread.submit(Call(lambda store, now: gate.wait()))
+        return thread
+
+    loop = Loop()
+    thread = loop.run_until_complete(begin())
+    gate.set()
+    assert handed_over.wait(5)
+    loop.close()
+    thread._thread.join(5)
+    assert not thread._thread.is_alive()
+
+
+IN_A_FORK = """
+import os, sys, threading, anyio
+from worker_sources import SqliteSource
+from worker_sources._sqlite_thread import StoreThread
+
+path, backend = sys.argv[1:]
+done = threading.Event()
+
+async def in_the_child(source):
+    source.close()
+    await source.aclose()
+    async with SqliteSource(path) as another:
+        await another.put("from the child")
+    done.set()
+
+async def main():
+    async with SqliteSource(path, poll=0.01) as source:
+        await source.put("from the parent")
+        with StoreThread._registry:  # as any thread of the parent may at this moment
+            child = os.fork()
+        if child == 0:
+            assert not StoreThread._everyone
+            threading.Thread(target=anyio.run, args=[in_the_child, source], kwargs={"backend": backend}).start()
+            os._exit(0 if done.wait(10) else 1)
+        assert os.waitpid(child, 0)[1] == 0
+        print([(await anext(source)).value for _ in range(2)])
+
+anyio.run(main, backend=backend)
+"""
+
+
+def test_a_fork_closes_what_is_not_its_own_at_once_and_opens_its_own(tmp_path: Path, anyio_backend_name: str) -> None:
+    program = [sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c", IN_A_FORK]
+    done = subprocess.run([*program, tmp_path / "jobs.db", anyio_backend_name], capture_output=True, timeout=30)
+    assert done.stdout == b"['from the parent', 'from the child']\n", done.stderr.decode()
 
 
 async def test_another_source_of_this_process_is_woken_at_once(tmp_path: Path) -> None:

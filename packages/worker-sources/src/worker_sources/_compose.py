@@ -94,7 +94,6 @@ class Merged(Driven[T]):
         for source in sources:
             _refuse_plain(source)
         self._sources = sources
-        self._iterators: list[AsyncIterator[T]] = []
 
     @property
     def total(self) -> int | None:
@@ -111,12 +110,9 @@ class Merged(Driven[T]):
     async def __aenter__(self) -> Self:
         if self._group is not None:
             raise RuntimeError("merge is entered already: `async with` it once, and share it inside")
-        self._iterators = [aiter(source) for source in self._sources]
-        await self._drive([partial(anext, iterator) for iterator in self._iterators])
+        iterators = [aiter(source) for source in self._sources]
+        await self._drive([(iterator, partial(anext, iterator)) for iterator in iterators])
         return self
-
-    def _driven(self) -> Iterable[object]:
-        return self._iterators
 
 
 class _Piece(Generic[T, R], AsyncIterator[R]):

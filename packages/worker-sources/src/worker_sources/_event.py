@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from anyio import from_thread
 from anyio.lowlevel import current_token
 
 from ._errors import QueueFull, SourceClosed
+from ._hop import call_in_loop
 from ._line import Line
 from ._memory import MemorySource
 
@@ -109,7 +110,8 @@ class EventSource(MemorySource[T]):
     def trigger_threadsafe(self, item: T, immediate: bool = False) -> None:
         """Do `trigger` from any thread, and return when the item is in line: within one turn of the event loop.
 
-        Raises what `trigger` raises, and `SourceClosed` when the event loop has ended.
+        Raises what `trigger` raises, and `SourceClosed` when the event loop has ended, also while it waits for it; the
+        item is still yours then.
         """
         home = self._homed.home
         if home is None:
@@ -118,13 +120,7 @@ class EventSource(MemorySource[T]):
         if threading.get_ident() == thread:  # waiting here for the loop would be waiting for ourselves
             self.trigger(item, immediate)
             return
-        refusals: list[Exception] = []
-        try:
-            from_thread.run_sync(self._try_trigger, item, immediate, refusals, token=token)
-        except RuntimeError as error:
-            raise SourceClosed("the event loop of the source has ended") from error
-        for refusal in refusals:
-            raise refusal
+        call_in_loop(token, partial(self.trigger, item, immediate))
 
     async def receive(self) -> T:
         """Take the next item; see `QueueSource.receive`."""
@@ -138,13 +134,6 @@ class EventSource(MemorySource[T]):
     async def __aenter__(self) -> Self:
         self._homed.find_home()
         return self
-
-    def _try_trigger(self, item: T, immediate: bool, refusals: list[Exception]) -> None:
-        # Kept apart from what an event loop that has ended raises.
-        try:
-            self.trigger(item, immediate)
-        except Exception as error:
-            refusals.append(error)
 
     def _make_room(self) -> None:
         if self._overflow == "error":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 import anyio
 from anyio import to_thread
 
-from ._driven import Consumer, Driven
+from ._driven import CLEANUP_SECONDS, Consumer, Driven, finish
 from ._errors import SourceClosed
 from ._line import Line
 
@@ -116,17 +116,18 @@ class IterableSource(Driven[T]):
         if not self._is_spent():
             self._begin()
             if self._plain is None or self._threaded:
-                await self._drive([self._pull])
+                await self._drive([(self._plain or self._async, self._pull)])
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._entered = False
+        is_driven = self._group is not None
         await super().__aexit__(kind, error, trace)
-
-    def _driven(self) -> Iterable[object]:
-        return (self._plain or self._async,)
+        if not is_driven:
+            with anyio.move_on_after(CLEANUP_SECONDS, shield=True):
+                await finish(self._plain or self._async)
 
     @property
     def _started(self) -> bool:

@@ -31,7 +31,7 @@ class QueueSource(MemorySource[T]):
         super().__init__()
         self._maxsize = maxsize
         self._places = maxsize or math.inf
-        self._reserved = 0  # places given to producers that have not run since
+        self._reserved = 0  # places given to producers that have not run since: one, or at the close all
         self._count = 0
 
     @property
@@ -45,10 +45,13 @@ class QueueSource(MemorySource[T]):
         return self._count if self._line.closed else None
 
     def put_nowait(self, item: T) -> None:
-        """Add an item without waiting. Raises `QueueFull`, or `SourceClosed`; the item is still yours then."""
+        """Add an item without waiting. Raises `QueueFull`, or `SourceClosed`; the item is still yours then.
+
+        It is full too while a producer that came before has its place, and has not put its item there yet.
+        """
         if self._line.closed:
             raise SourceClosed
-        if len(self._items) + self._reserved >= self._places:
+        if self._reserved or len(self._items) >= self._places:
             raise QueueFull(self._maxsize)
         self._line.put(item)
         self._count += 1
@@ -64,12 +67,15 @@ class QueueSource(MemorySource[T]):
             line.turns -= 1
         else:
             await line.turn()
-        if line.blocked or len(self._items) + self._reserved >= self._places:
+        waits = self._reserved or len(self._items) >= self._places  # whoever is blocked or admitted came before
+        if waits:
             await self._wait_for_place()
         if line.closed:
             raise SourceClosed
         line.put(item)
         self._count += 1
+        if waits:
+            self._admit()
 
     def close(self) -> None:
         """Take nothing more: blocked producers get `SourceClosed` and keep their item. What is queued drains."""
@@ -80,18 +86,22 @@ class QueueSource(MemorySource[T]):
     async def _wait_for_place(self) -> None:
         if self._line.closed:
             return
-        self._line.check_thread()
+        line = self._line
+        line.check_thread()
         place = Place[None]()
-        self._line.blocked.append(place)
+        line.blocked.append(place)
+        line.asking += 1  # until it runs, also when it no longer stands in line: it wakes the next one in this thread
         try:
             await place.event.wait()
         except BaseException:
             if place.given is None:
-                self._line.blocked.remove(place)
+                line.blocked.remove(place)
             else:
                 self._reserved -= 1
                 self._admit()
             raise
+        finally:
+            line.asking -= 1
         self._reserved -= 1
 
     def _taken(self, item: T) -> None:
@@ -104,7 +114,8 @@ class QueueSource(MemorySource[T]):
             self._admit()
 
     def _admit(self) -> None:
-        while self._line.blocked and len(self._items) + self._reserved < self._places:
+        # One at a time: trio runs those that are woken together in any order, and each admits the next.
+        if self._line.blocked and not self._reserved and len(self._items) < self._places:
             self._admit_next()
 
     def _admit_next(self) -> None:

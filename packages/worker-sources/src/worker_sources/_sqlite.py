@@ -180,7 +180,7 @@ class SqliteSource(Generic[T]):
         """Leave the file at once (see **End**). Idempotent."""
         self._closed = True
         thread, self._thread = self._thread, None
-        if thread is not None:
+        if thread is not None and self._pid == os.getpid():  # a fork has neither the thread nor the right to the file
             await thread.stop()
 
     async def __aenter__(self) -> Self:

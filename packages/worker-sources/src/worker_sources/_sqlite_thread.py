@@ -14,17 +14,19 @@ at once.
 
 from __future__ import annotations
 
+import os
 import queue
 import sqlite3
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import anyio
-from anyio import from_thread
 from anyio.lowlevel import current_token
 
 from ._errors import DatabaseLocked, SourceClosed
+from ._hop import call_in_loop
 from ._sqlite_call import Call
 from ._sqlite_file import named_errors, transaction
 
@@ -64,6 +66,12 @@ class StoreThread:
         self._opened: Call[None] = Call(_nothing)
         self._closed: Call[None] = Call(_nothing)
         self._thread = threading.Thread(target=self._main, name=f"SqliteSource {path}", daemon=True)
+
+    @classmethod
+    def begin_anew(cls) -> None:
+        """In a fork: forget the threads of the parent. They are not here, and one of them may have held the lock."""
+        cls._registry = threading.Lock()
+        cls._everyone.clear()
 
     async def start(self) -> None:
         """Open the file; return or raise when that is done."""
@@ -169,9 +177,10 @@ class StoreThread:
 
     def _execute(self, store: Store, calls: list[Call[Any]]) -> None:
         """Do the calls in one transaction; if that fails by one of them, each in its own."""
-        now = self._tried = now_ms()
         try:
             with named_errors(self.path), transaction(store.connection):
+                # Not before: the transaction may have waited for the file, and a lease counts from when it is given.
+                now = self._tried = now_ms()
                 results = [call.run(store, now) for call in calls]
         except DatabaseLocked as error:
             for call in calls:
@@ -234,10 +243,13 @@ class StoreThread:
     def _deliver(self, calls: list[Call[Any]]) -> bool:
         """Tell the callers, on their event loop. False if that has ended."""
         try:
-            from_thread.run_sync(_set_all, calls, token=self.token)
-        except RuntimeError:
+            call_in_loop(self.token, partial(_set_all, calls))
+        except SourceClosed:
             return False
         return True
+
+
+os.register_at_fork(after_in_child=StoreThread.begin_anew)
 
 
 def _set_all(calls: list[Call[Any]]) -> None:

@@ -129,3 +129,37 @@ def test_a_forked_copy_does_not_hold_the_channel_open(raw_child):
     finally:
         os.killpg(message["pgid"], 9)
     child.process.wait()
+
+
+IN_A_LOOP = """
+import anyio
+from worker_ipc import open_parent
+from worker_ipc.codecs import JsonLines
+async def main():
+    try:
+        async with open_parent(codec=JsonLines): pass
+    except TypeError as error:
+        text = str(error)
+    async with open_parent() as channel:
+        await channel.send("refused", {"text": text})
+anyio.run(main)
+"""
+IN_A_SCRIPT = """
+from worker_ipc.blocking import open_parent
+from worker_ipc.codecs import JsonLines
+try:
+    open_parent(codec=JsonLines)
+except TypeError as error:
+    text = str(error)
+with open_parent() as channel:
+    channel.send("refused", {"text": text})
+"""
+
+
+@pytest.mark.parametrize("code", [IN_A_LOOP, IN_A_SCRIPT], ids=["loop", "script"])
+def test_what_is_no_codec_is_refused_before_the_channel_is_taken(raw_child, code):
+    child = raw_child(code, prelude="")
+    refusal = child.receive()
+    assert refusal["text"].startswith("codec must be a codec, such as JsonLines(), got <class")
+    assert child.receive() is None
+    child.ends_quietly()

@@ -14,9 +14,10 @@ from ._errors import ChannelClosed, closed_here
 from ._group import bare_task_group
 from ._interrupts import ignore_interrupts
 from ._readiness import current_loop
-from ._stream import MAX_MESSAGE, check_codec
+from ._stream import MAX_MESSAGE
 from ._watchdog import watch_parent
 from ._writer import flush_within
+from .codecs._check import check_codec
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -93,13 +94,14 @@ async def open_parent(
     Raises:
         NoChannel: this process was not started with a channel, or with one that it cannot use. The text says what to
             do.
+        TypeError: `codec` is none. The channel can still be opened.
     """
-    fd = adopt()
     if codec is None:
         from .codecs import JsonLines
 
         codec = JsonLines()
     check_codec(codec)
+    fd = adopt()
     watch_parent(fd)
     restore_interrupts = ignore_interrupts()
     async with bare_task_group() as group:

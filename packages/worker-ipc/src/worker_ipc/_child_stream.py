@@ -15,7 +15,8 @@ from ._inbox import Inbox, Receiver
 from ._owner import EXIT_TIME, Child, OwnsChild
 from ._process import start_process
 from ._readiness import current_loop
-from ._stream import MAX_MESSAGE, check_codec
+from ._stream import MAX_MESSAGE
+from .codecs._check import check_codec
 from .codecs._codec import MessageT
 
 if TYPE_CHECKING:

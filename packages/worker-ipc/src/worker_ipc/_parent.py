@@ -11,7 +11,8 @@ from ._group import bare_task_group
 from ._owner import Child, OwnsChild
 from ._process import start_process
 from ._readiness import current_loop
-from ._stream import MAX_MESSAGE, check_codec
+from ._stream import MAX_MESSAGE
+from .codecs._check import check_codec
 
 if TYPE_CHECKING:
     import os

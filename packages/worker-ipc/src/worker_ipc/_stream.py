@@ -159,9 +159,3 @@ class MessageStream(Generic[MessageT]):
         self.reader.stop()
         self.close_output()
         os.close(self._fd_in)
-
-
-def check_codec(codec: object) -> None:
-    """Refuse what is no codec, a class of codecs included, before anything is started for it."""
-    if isinstance(codec, type) or not (hasattr(codec, "encode") and hasattr(codec, "decoder")):
-        raise TypeError(f"codec must be a codec, such as JsonLines(), got {codec!r}")

@@ -31,6 +31,7 @@ from ._errors import ChannelClosed
 from ._events import event
 from ._interrupts import ignore_interrupts
 from ._watchdog import watch_parent
+from .codecs._check import check_codec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,15 +61,14 @@ def open_parent(*, codec: Codec[Any] | None = None, max_message: int = _MAX_MESS
 
     Raises:
         NoChannel: this process was not started with a channel that it can use. The text says what to do.
+        TypeError: `codec` is none. The channel can still be opened.
     """
-    fd = adopt()
-    return ChildChannel(fd, codec or _json_lines(), max_message)
+    if codec is None:
+        from .codecs._json_lines import JsonLines
 
-
-def _json_lines() -> Codec[Any]:
-    from .codecs._json_lines import JsonLines
-
-    return JsonLines()
+        codec = JsonLines()
+    check_codec(codec)
+    return ChildChannel(adopt(), codec, max_message)
 
 
 class ChildChannel:

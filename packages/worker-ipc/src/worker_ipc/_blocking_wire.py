@@ -249,3 +249,8 @@ class Wire:
             self.fd = -1
             self.end = ChannelClosed("this process closed the channel")
             self._socket.close()
+
+    def become_copy(self) -> None:
+        """In a forked process: close, also if the fork found a thread in the middle of a write, which is not here."""
+        self._lock = RLock()
+        self.close()

@@ -97,7 +97,7 @@ class ChildChannel:
         self._listening = 0
         self._restore_interrupts = ignore_interrupts()
         watch_parent(fd)
-        os.register_at_fork(after_in_child=dispatch.wire.close)
+        os.register_at_fork(after_in_child=dispatch.wire.become_copy)
 
     # --- events
 

@@ -212,3 +212,40 @@ def test_arrays_travel_with_pickled(raw_child):
     [message] = Pickled().decoder(2**26).feed(child.receive_rest())
     assert message["set"] == {1}
     assert bytes(message["data"]) == b"x" * 3_000_000
+
+
+def test_a_wait_ends_in_time_while_the_parent_keeps_calling(raw_child):
+    child = raw_child("""
+        channel.handle("f", lambda: sum(range(20_000)))
+        try:
+            channel.listen_once("never", timeout=0.05)
+        except TimeoutError:
+            channel.send("timeout")
+        channel.serve()
+    """)
+    for id in range(5):
+        child.request("f", id=id)
+    for id in range(5, 5000):
+        if child.receive() == {"type": "timeout"}:
+            return
+        child.request("f", id=id)  # so there are always some on their way
+    pytest.fail("it goes on for ever")
+
+
+def test_what_had_arrived_in_time_is_received_although_a_function_took_longer(raw_child):
+    child = raw_child("""
+        import select
+        def work():
+            channel.send("running")
+            select.select([channel._wire.fd], [], [])  # the event has come
+            while time.monotonic() < deadline: pass
+        channel.handle("work", work)
+        channel.handle("f", lambda: None)
+        deadline = time.monotonic() + 1
+        channel.send("got", {"n": channel.listen_once("e", timeout=1)["n"]})
+    """)
+    child.request("work")
+    assert child.receive() == {"type": "running"}
+    child.send(*({"jsonrpc": "2.0", "id": id, "method": "f"} for id in range(2, 4)), {"type": "e", "n": 1})
+    assert [child.receive().get("id") for _ in range(3)] == [1, 2, 3]
+    assert child.receive() == {"type": "got", "n": 1}

@@ -25,7 +25,7 @@ from time import monotonic
 
 from . import _rpc
 from ._adopt import adopt
-from ._blocking_dispatch import Dispatch
+from ._blocking_dispatch import LATE, Dispatch
 from ._claims import WAITING
 from ._errors import ChannelClosed
 from ._events import event
@@ -166,8 +166,16 @@ class ChildChannel:
             self._mailbox.withdraw(claim)
 
     def _receive_until(self, is_done: Callable[[], bool], deadline: float | None) -> None:
-        """Receive until `is_done()`: perhaps by what a function that answered received, right before the end."""
+        """Receive until `is_done()`: perhaps by what a function that answered received, right before the end.
+
+        After the deadline, what had arrived by then is dealt with, and no more: the parent may go on for ever.
+        """
+        late: int | None = None
         while not is_done():
+            if deadline is not None and monotonic() >= deadline:
+                late = self._dispatch.gather() if late is None else late - 1
+                if late <= 0 and self._wire.end is None:
+                    raise TimeoutError(LATE)
             try:
                 message = self._step(deadline)
             except ChannelClosed:

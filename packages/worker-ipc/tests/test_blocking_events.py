@@ -249,3 +249,20 @@ def test_what_had_arrived_in_time_is_received_although_a_function_took_longer(ra
     child.send(*({"jsonrpc": "2.0", "id": id, "method": "f"} for id in range(2, 4)), {"type": "e", "n": 1})
     assert [child.receive().get("id") for _ in range(3)] == [1, 2, 3]
     assert child.receive() == {"type": "got", "n": 1}
+
+
+def test_a_message_goes_to_the_oldest_wait_and_to_every_loop(raw_child):
+    """Also when the loop is in a function that is called during that wait."""
+    child = raw_child("""
+        def loop():
+            channel.send("looping")
+            for message in channel.listen("x"):
+                return message["n"]
+        channel.handle("loop", loop)
+        channel.send("waited", {"n": channel.listen_once("x")["n"]})
+    """)
+    child.request("loop")
+    assert child.receive() == {"type": "looping"}
+    child.send({"type": "x", "n": 1})
+    assert child.receive()["result"] == 1
+    assert child.receive() == {"type": "waited", "n": 1}

@@ -94,7 +94,7 @@ class ChildChannel:
         self._write = dispatch.write
         self._step = dispatch.step
         self._keep = dispatch.keep
-        self._listening = 0
+        self._takers = 0  # loops and waits for a message that are under way
         self._restore_interrupts = ignore_interrupts()
         watch_parent(fd)
         os.register_at_fork(after_in_child=dispatch.wire.become_copy)
@@ -122,12 +122,12 @@ class ChildChannel:
             ProtocolError: the parent broke the rules of the wire.
         """
         subscription = self._mailbox.subscribe(type)
-        self._listening += 1
+        self._takers += 1
         try:
             while (message := self._next(subscription)) is not None:
                 yield message
         finally:
-            self._listening -= 1
+            self._takers -= 1
             self._mailbox.unsubscribe(subscription)
 
     def _next(self, subscription: Subscription) -> Message | None:
@@ -142,7 +142,7 @@ class ChildChannel:
                     return found
                 message = self._step()
                 if message is not None:
-                    if self._listening == 1 and type in (None, message.get("type")):
+                    if (message.get("type") == type or type is None) and self._takers == 1:
                         return message
                     self._keep(message)  # for somebody else, or not only for us
         except ChannelClosed as error:
@@ -159,10 +159,12 @@ class ChildChannel:
         """
         deadline = None if timeout is None else monotonic() + timeout
         claim = self._mailbox.claim(type)
+        self._takers += 1
         try:
             self._receive_until(lambda: claim.state != WAITING, deadline)
             return claim.take()
         finally:
+            self._takers -= 1
             self._mailbox.withdraw(claim)
 
     def _receive_until(self, is_done: Callable[[], bool], deadline: float | None) -> None:

@@ -266,3 +266,48 @@ def test_a_message_goes_to_the_oldest_wait_and_to_every_loop(raw_child):
     child.send({"type": "x", "n": 1})
     assert child.receive()["result"] == 1
     assert child.receive() == {"type": "waited", "n": 1}
+
+
+ABANDONED = """
+    import gc
+    def abandon():
+        messages = channel.listen("x")
+        assert next(messages)["n"] == 0
+        cycle = [messages]
+        cycle.append(cycle)
+        channel.listen_once("go")  # two more messages wait for that loop
+    abandon()
+"""
+ASK = ["channel.listen_once('x')['n']", "next(channel.listen('x'))['n']"]
+
+
+@pytest.mark.parametrize("ask", ASK)
+def test_a_loop_that_the_collector_ends_in_any_thread_is_left_by_the_thread_that_receives(raw_child, ask):
+    code = f"""
+    unsubscribe, threads = channel._mailbox.unsubscribe, set()
+    def watched(*subscriptions):
+        threads.add(threading.current_thread())
+        unsubscribe(*subscriptions)
+    channel._mailbox.unsubscribe = watched
+    collector = threading.Thread(target=gc.collect); collector.start(); collector.join()
+    channel.send("seen", {{"n": [{ask} for _ in range(2)], "here": threads == {{threading.main_thread()}}}})
+    """
+    child = raw_child(ABANDONED + code)
+    child.send(*({"type": "x", "n": n} for n in range(3)), {"type": "go"})
+    assert child.receive() == {"type": "seen", "n": [1, 2], "here": True}
+
+
+@pytest.mark.parametrize("ask", ASK)
+def test_what_a_loop_had_not_read_goes_to_a_wait_that_has_begun(raw_child, ask):
+    code = f"""
+    channel.handle("collect", gc.collect)
+    channel.send("waiting")
+    channel.send("seen", {{"n": [{ask} for _ in range(2)]}})
+    """
+    child = raw_child(ABANDONED + code)
+    child.send(*({"type": "x", "n": n} for n in range(3)), {"type": "go"})
+    assert child.receive() == {"type": "waiting"}
+    child.sleeps()
+    child.request("collect")
+    assert child.receive()["id"] == 1
+    assert child.receive() == {"type": "seen", "n": [1, 2]}

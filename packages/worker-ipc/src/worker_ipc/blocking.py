@@ -121,14 +121,20 @@ class ChildChannel:
         Raises:
             ProtocolError: the parent broke the rules of the wire.
         """
-        subscription = self._mailbox.subscribe(type)
+        mailbox = self._mailbox
+        mailbox.tidy()
+        subscription = mailbox.subscribe(type)
         self._takers += 1
+        leave: Callable[[Subscription], object] = mailbox.unsubscribe
         try:
             while (message := self._next(subscription)) is not None:
                 yield message
+        except GeneratorExit:  # also from the collector: in any thread, in the middle of anything
+            leave = mailbox.drop
+            raise
         finally:
+            leave(subscription)
             self._takers -= 1
-            self._mailbox.unsubscribe(subscription)
 
     def _next(self, subscription: Subscription) -> Message | None:
         """Return the next message for a subscription; None: the parent has closed the channel.
@@ -142,9 +148,11 @@ class ChildChannel:
                     return found
                 message = self._step()
                 if message is not None:
-                    if (message.get("type") == type or type is None) and self._takers == 1:
+                    if (message.get("type") == type or type is None) and self._takers == 1 and not mailbox.dropped:
                         return message
                     self._keep(message)  # for somebody else, or not only for us
+                else:
+                    mailbox.tidy()  # a function of the user may have left a loop, and what that had not read is ours
         except ChannelClosed as error:
             if error.__class__ is not ChannelClosed:
                 raise
@@ -186,6 +194,8 @@ class ChildChannel:
                 raise
             if message is not None:
                 self._keep(message)
+            else:
+                self._mailbox.tidy()
 
     # --- requests
 

@@ -1,6 +1,7 @@
 """The first thing a child does is to take its channel away from everyone else, or to say why there is none."""
 
 import os
+import select
 
 import pytest
 
@@ -129,3 +130,63 @@ def test_a_forked_copy_does_not_hold_the_channel_open(raw_child):
     finally:
         os.killpg(message["pgid"], 9)
     child.process.wait()
+
+
+@pytest.mark.wire("F8")
+def test_a_forked_copy_is_refused_also_while_another_thread_is_in_the_middle_of_a_message(raw_child):
+    child = raw_child("""
+        import signal
+        thread = threading.Thread(target=channel.send, args=["large", {"data": "x" * 10_000_000}])
+        thread.start()
+        channel.listen_once("fork")
+        copy = os.fork()
+        if copy == 0:
+            signal.alarm(10)  # a hang ends
+            try:
+                channel.send("not from here")
+            except Exception as error:
+                os._exit(7 if type(error).__name__ == "ChannelClosed" else 1)
+            os._exit(0)
+        status = os.waitpid(copy, 0)[1]
+        thread.join()
+        channel.send("copy", {"status": os.waitstatus_to_exitcode(status)})
+    """)
+    select.select([child.socket], [], [])
+    child.send({"type": "fork"})
+    assert len(child.receive()["data"]) == 10_000_000
+    assert child.receive() == {"type": "copy", "status": 7}
+    assert child.wait() == 0
+
+
+IN_A_LOOP = """
+import anyio
+from worker_ipc import open_parent
+from worker_ipc.codecs import JsonLines
+async def main():
+    try:
+        async with open_parent(codec=JsonLines): pass
+    except TypeError as error:
+        text = str(error)
+    async with open_parent() as channel:
+        await channel.send("refused", {"text": text})
+anyio.run(main)
+"""
+IN_A_SCRIPT = """
+from worker_ipc.blocking import open_parent
+from worker_ipc.codecs import JsonLines
+try:
+    open_parent(codec=JsonLines)
+except TypeError as error:
+    text = str(error)
+with open_parent() as channel:
+    channel.send("refused", {"text": text})
+"""
+
+
+@pytest.mark.parametrize("code", [IN_A_LOOP, IN_A_SCRIPT], ids=["loop", "script"])
+def test_what_is_no_codec_is_refused_before_the_channel_is_taken(raw_child, code):
+    child = raw_child(code, prelude="")
+    refusal = child.receive()
+    assert refusal["text"].startswith("codec must be a codec, such as JsonLines(), got <class")
+    assert child.receive() is None
+    child.ends_quietly()

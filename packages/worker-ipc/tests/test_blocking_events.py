@@ -212,3 +212,102 @@ def test_arrays_travel_with_pickled(raw_child):
     [message] = Pickled().decoder(2**26).feed(child.receive_rest())
     assert message["set"] == {1}
     assert bytes(message["data"]) == b"x" * 3_000_000
+
+
+def test_a_wait_ends_in_time_while_the_parent_keeps_calling(raw_child):
+    child = raw_child("""
+        channel.handle("f", lambda: sum(range(20_000)))
+        try:
+            channel.listen_once("never", timeout=0.05)
+        except TimeoutError:
+            channel.send("timeout")
+        channel.serve()
+    """)
+    for id in range(5):
+        child.request("f", id=id)
+    for id in range(5, 5000):
+        if child.receive() == {"type": "timeout"}:
+            return
+        child.request("f", id=id)  # so there are always some on their way
+    pytest.fail("it goes on for ever")
+
+
+def test_what_had_arrived_in_time_is_received_although_a_function_took_longer(raw_child):
+    child = raw_child("""
+        import select
+        def work():
+            channel.send("running")
+            select.select([channel._wire.fd], [], [])  # the event has come
+            while time.monotonic() < deadline: pass
+        channel.handle("work", work)
+        channel.handle("f", lambda: None)
+        deadline = time.monotonic() + 1
+        channel.send("got", {"n": channel.listen_once("e", timeout=1)["n"]})
+    """)
+    child.request("work")
+    assert child.receive() == {"type": "running"}
+    child.send(*({"jsonrpc": "2.0", "id": id, "method": "f"} for id in range(2, 4)), {"type": "e", "n": 1})
+    assert [child.receive().get("id") for _ in range(3)] == [1, 2, 3]
+    assert child.receive() == {"type": "got", "n": 1}
+
+
+def test_a_message_goes_to_the_oldest_wait_and_to_every_loop(raw_child):
+    """Also when the loop is in a function that is called during that wait."""
+    child = raw_child("""
+        def loop():
+            channel.send("looping")
+            for message in channel.listen("x"):
+                return message["n"]
+        channel.handle("loop", loop)
+        channel.send("waited", {"n": channel.listen_once("x")["n"]})
+    """)
+    child.request("loop")
+    assert child.receive() == {"type": "looping"}
+    child.send({"type": "x", "n": 1})
+    assert child.receive()["result"] == 1
+    assert child.receive() == {"type": "waited", "n": 1}
+
+
+ABANDONED = """
+    import gc
+    def abandon():
+        messages = channel.listen("x")
+        assert next(messages)["n"] == 0
+        cycle = [messages]
+        cycle.append(cycle)
+        channel.listen_once("go")  # two more messages wait for that loop
+    abandon()
+"""
+ASK = ["channel.listen_once('x')['n']", "next(channel.listen('x'))['n']"]
+
+
+@pytest.mark.parametrize("ask", ASK)
+def test_a_loop_that_the_collector_ends_in_any_thread_is_left_by_the_thread_that_receives(raw_child, ask):
+    code = f"""
+    unsubscribe, threads = channel._mailbox.unsubscribe, set()
+    def watched(*subscriptions):
+        threads.add(threading.current_thread())
+        unsubscribe(*subscriptions)
+    channel._mailbox.unsubscribe = watched
+    collector = threading.Thread(target=gc.collect); collector.start(); collector.join()
+    channel.send("seen", {{"n": [{ask} for _ in range(2)], "here": threads == {{threading.main_thread()}}}})
+    """
+    child = raw_child(ABANDONED + code)
+    child.send(*({"type": "x", "n": n} for n in range(3)), {"type": "go"})
+    assert child.receive() == {"type": "seen", "n": [1, 2], "here": True}
+
+
+@pytest.mark.parametrize("ask", ASK)
+def test_what_a_loop_had_not_read_goes_to_a_wait_that_has_begun(raw_child, ask):
+    code = f"""
+    channel.handle("collect", gc.collect)
+    channel.send("waiting")
+    channel.send("seen", {{"n": [{ask} for _ in range(2)]}})
+    """
+    child = raw_child(ABANDONED + code)
+    child.send(*({"type": "x", "n": n} for n in range(3)), {"type": "go"})
+    assert child.receive() == {"type": "waiting"}
+    child.sleeps()
+    child.request("collect")
+    assert child.receive()["id"] == 1
+    assert child.receive() == {"type": "seen", "n": [1, 2]}

@@ -13,9 +13,10 @@ from ._core import Core
 from ._errors import ChannelClosed, closed_here
 from ._group import bare_task_group
 from ._interrupts import ignore_interrupts
-from ._stream import MAX_MESSAGE, check_codec, check_mailbox
+from ._stream import MAX_MESSAGE, check_mailbox
 from ._watchdog import watch_parent
 from ._writer import flush_within
+from .codecs._check import check_codec
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -93,14 +94,15 @@ async def open_parent(
     Raises:
         NoChannel: this process was not started with a channel, or with one that it cannot use. The text says what to
             do.
+        TypeError: `codec` is none. The channel can still be opened.
     """
     check_mailbox(mailbox)
-    fd = adopt()
     if codec is None:
         from .codecs import JsonLines
 
         codec = JsonLines()
     check_codec(codec)
+    fd = adopt()
     watch_parent(fd)
     restore_interrupts = ignore_interrupts()
     async with bare_task_group() as (group, loop):

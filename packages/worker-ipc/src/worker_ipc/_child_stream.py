@@ -14,7 +14,8 @@ from ._group import bare_task_group
 from ._inbox import Inbox, Receiver
 from ._owner import EXIT_TIME, Child, OwnsChild
 from ._process import start_process
-from ._stream import MAX_MESSAGE, check_codec, check_mailbox
+from ._stream import MAX_MESSAGE, check_mailbox
+from .codecs._check import check_codec
 from .codecs._codec import MessageT
 
 if TYPE_CHECKING:

@@ -43,7 +43,7 @@ class Mailbox:
         self.ended: bool = False
         self.on_room: Callable[[], None] = _nothing
         self.on_drop: Callable[[], object] = _nothing
-        self._dropped: deque[Claim | Subscription] = deque()
+        self.dropped: deque[Claim | Subscription] = deque()  # given up, and not withdrawn yet
         self._forgotten = 0  # the order of the last message that is handed on no more
         self._order = 0  # ticks for everybody who comes and every message that arrives
         self._claims: dict[str | None, deque[Claim]] = {}
@@ -53,7 +53,7 @@ class Mailbox:
 
     def put(self, message: Message, size: int = 0) -> bool:
         """Give a message to whoever is there for it. False: nobody was, and there was no room to keep it."""
-        if self._dropped:
+        if self.dropped:
             self.tidy()
         kind = message.get("type")  # as `kind_of` does: this is the hot path
         if kind.__class__ is not str:
@@ -165,7 +165,7 @@ class Mailbox:
 
     def next(self, subscription: Subscription) -> Message | None:
         """Return the next message for a subscription, or None. What is kept for its type is older than its queue."""
-        if self._dropped:
+        if self.dropped:
             self.tidy()
         if self.kept.count and not subscription.closed:
             kept = self.kept.take(subscription.type)
@@ -236,13 +236,13 @@ class Mailbox:
         The collector runs in any thread and at any moment, also in the middle of a method of this class. So the place
         is only noted here; the next call sees to it, or `tidy`.
         """
-        self._dropped.append(place)
+        self.dropped.append(place)
         self.on_drop()
 
     def tidy(self) -> None:
         """Withdraw what was dropped."""
-        while self._dropped:
-            place = self._dropped.popleft()
+        while self.dropped:
+            place = self.dropped.popleft()
             if isinstance(place, Claim):
                 self.withdraw(place)
             else:

@@ -10,7 +10,8 @@ from ._core import Core
 from ._group import bare_task_group
 from ._owner import Child, OwnsChild
 from ._process import start_process
-from ._stream import MAX_MESSAGE, check_codec, check_mailbox
+from ._stream import MAX_MESSAGE, check_mailbox
+from .codecs._check import check_codec
 
 if TYPE_CHECKING:
     import os

@@ -159,12 +159,6 @@ class MessageStream(Generic[MessageT]):
         os.close(self._fd_in)
 
 
-def check_codec(codec: object) -> None:
-    """Refuse what is no codec, a class of codecs included, before anything is started for it."""
-    if isinstance(codec, type) or not (hasattr(codec, "encode") and hasattr(codec, "decoder")):
-        raise TypeError(f"codec must be a codec, such as JsonLines(), got {codec!r}")
-
-
 def check_mailbox(mailbox: object) -> None:
     """Refuse room for no message, before anything is started: reading would pause, and nobody could make it go on."""
     if not isinstance(mailbox, int):

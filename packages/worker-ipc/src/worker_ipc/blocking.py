@@ -25,12 +25,13 @@ from time import monotonic
 
 from . import _rpc
 from ._adopt import adopt
-from ._blocking_dispatch import Dispatch
+from ._blocking_dispatch import LATE, Dispatch
 from ._claims import WAITING
 from ._errors import ChannelClosed
 from ._events import event
 from ._interrupts import ignore_interrupts
 from ._watchdog import watch_parent
+from .codecs._check import check_codec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,15 +61,14 @@ def open_parent(*, codec: Codec[Any] | None = None, max_message: int = _MAX_MESS
 
     Raises:
         NoChannel: this process was not started with a channel that it can use. The text says what to do.
+        TypeError: `codec` is none. The channel can still be opened.
     """
-    fd = adopt()
-    return ChildChannel(fd, codec or _json_lines(), max_message)
+    if codec is None:
+        from .codecs._json_lines import JsonLines
 
-
-def _json_lines() -> Codec[Any]:
-    from .codecs._json_lines import JsonLines
-
-    return JsonLines()
+        codec = JsonLines()
+    check_codec(codec)
+    return ChildChannel(adopt(), codec, max_message)
 
 
 class ChildChannel:
@@ -94,10 +94,10 @@ class ChildChannel:
         self._write = dispatch.write
         self._step = dispatch.step
         self._keep = dispatch.keep
-        self._listening = 0
+        self._takers = 0  # loops and waits for a message that are under way
         self._restore_interrupts = ignore_interrupts()
         watch_parent(fd)
-        os.register_at_fork(after_in_child=dispatch.wire.close)
+        os.register_at_fork(after_in_child=dispatch.wire.become_copy)
 
     # --- events
 
@@ -121,14 +121,20 @@ class ChildChannel:
         Raises:
             ProtocolError: the parent broke the rules of the wire.
         """
-        subscription = self._mailbox.subscribe(type)
-        self._listening += 1
+        mailbox = self._mailbox
+        mailbox.tidy()
+        subscription = mailbox.subscribe(type)
+        self._takers += 1
+        leave: Callable[[Subscription], object] = mailbox.unsubscribe
         try:
             while (message := self._next(subscription)) is not None:
                 yield message
+        except GeneratorExit:  # also from the collector: in any thread, in the middle of anything
+            leave = mailbox.drop
+            raise
         finally:
-            self._listening -= 1
-            self._mailbox.unsubscribe(subscription)
+            leave(subscription)
+            self._takers -= 1
 
     def _next(self, subscription: Subscription) -> Message | None:
         """Return the next message for a subscription; None: the parent has closed the channel.
@@ -142,9 +148,11 @@ class ChildChannel:
                     return found
                 message = self._step()
                 if message is not None:
-                    if self._listening == 1 and type in (None, message.get("type")):
+                    if (message.get("type") == type or type is None) and self._takers == 1 and not mailbox.dropped:
                         return message
                     self._keep(message)  # for somebody else, or not only for us
+                else:
+                    mailbox.tidy()  # a function of the user may have left a loop, and what that had not read is ours
         except ChannelClosed as error:
             if error.__class__ is not ChannelClosed:
                 raise
@@ -159,15 +167,25 @@ class ChildChannel:
         """
         deadline = None if timeout is None else monotonic() + timeout
         claim = self._mailbox.claim(type)
+        self._takers += 1
         try:
             self._receive_until(lambda: claim.state != WAITING, deadline)
             return claim.take()
         finally:
+            self._takers -= 1
             self._mailbox.withdraw(claim)
 
     def _receive_until(self, is_done: Callable[[], bool], deadline: float | None) -> None:
-        """Receive until `is_done()`: perhaps by what a function that answered received, right before the end."""
+        """Receive until `is_done()`: perhaps by what a function that answered received, right before the end.
+
+        After the deadline, what had arrived by then is dealt with, and no more: the parent may go on for ever.
+        """
+        late: int | None = None
         while not is_done():
+            if deadline is not None and monotonic() >= deadline:
+                late = self._dispatch.gather() if late is None else late - 1
+                if late <= 0 and self._wire.end is None:
+                    raise TimeoutError(LATE)
             try:
                 message = self._step(deadline)
             except ChannelClosed:
@@ -176,6 +194,8 @@ class ChildChannel:
                 raise
             if message is not None:
                 self._keep(message)
+            else:
+                self._mailbox.tidy()
 
     # --- requests
 

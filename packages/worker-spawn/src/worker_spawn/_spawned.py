@@ -18,7 +18,6 @@ from worker_ipc import ParentChannel, SpawnError, open_child
 
 from ._command import Command, argv, check_script, title
 from ._conversation import Conversable, ConversationWorker
-from ._entry import Entry
 from ._options import check_functions, check_options, check_transcript, exception_classes, is_ours
 from ._requests import ManyRequests, RequestWorker
 from ._transcript import transcribed
@@ -114,7 +113,6 @@ class spawned_worker(NotEntered, Generic[InputT, ResultT]):  # noqa: N801 - it r
         **options: Any,
     ) -> None:
         check_functions(open, execute, init=init, release=release, destroy=destroy)
-        self._entry = Entry()
         self._command = command
         self._argv = argv(command)
         self._transcript: AbstractContextManager[object] = nullcontext()
@@ -131,7 +129,7 @@ class spawned_worker(NotEntered, Generic[InputT, ResultT]):  # noqa: N801 - it r
 
     async def __aenter__(self) -> SpawnedWorker[InputT, ResultT]:
         async with AsyncExitStack() as stack:
-            stack.enter_context(self._entry)
+            stack.enter_context(self.entered_once())
             stack.enter_context(self._transcript)
             channel = await self._start(stack)
             worker = self._make(channel)

@@ -279,6 +279,23 @@ def test_the_thread_that_watches_a_parent_imports_nothing(monkeypatch):
     dead.wait()
 
 
+def test_the_thread_that_watches_a_parent_is_given_no_signals(raw_child):
+    """They would not interrupt what the main thread waits for, and only that one runs handlers."""
+    child = raw_child("""
+        masks = {}
+        for task in os.listdir("/proc/self/task"):
+            while int(task) != os.getpid() and "poll" not in open(f"/proc/self/task/{task}/wchan").read():
+                pass  # the C library blocks all signals while a thread begins
+            with open(f"/proc/self/task/{task}/status") as file:
+                masks[int(task) == os.getpid()] = next(line.split()[1] for line in file if line.startswith("SigBlk"))
+        channel.send("masks", {"main": masks[True], "watch": masks[False]})
+    """)
+    masks = child.receive()
+    assert int(masks["main"], 16) == 0
+    for number in (signal.SIGUSR1, signal.SIGALRM, signal.SIGINT, signal.SIGTERM):
+        assert int(masks["watch"], 16) >> (number - 1) & 1
+
+
 def test_a_process_that_holds_both_ends_does_not_watch_itself(monkeypatch):
     """The watch would cost a descriptor for ever; and to whoever closes that one it would answer with SIGTERM."""
     monkeypatch.setattr(_watchdog, "_has_lifeline", lambda: False)

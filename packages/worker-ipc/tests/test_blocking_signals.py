@@ -43,7 +43,7 @@ def test_a_handler_that_sends_all_the_time_never_cuts_into_a_message(raw_child):
         sent, refused = [], []
         def tick(*args):
             try:
-                channel.send("tick", {"n": len(sent)})
+                channel.send("tick")
                 sent.append(1)
             except RuntimeError:
                 refused.append(1)
@@ -56,13 +56,13 @@ def test_a_handler_that_sends_all_the_time_never_cuts_into_a_message(raw_child):
     """)
     messages = list(iter(child.receive, None))
     assert [message["n"] for message in messages if message["type"] == "large"] == list(range(400))
-    ticks = [message["n"] for message in messages if message["type"] == "tick"]
-    assert ticks == list(range(messages[-1]["ticks"]))
+    assert [message["type"] for message in messages].count("tick") == messages[-1]["ticks"]
 
 
 @pytest.mark.stress
 @pytest.mark.fault(75)
-def test_nothing_follows_what_a_handler_cut_short_wherever_it_raises(raw_child):
+@pytest.mark.parametrize("attempt", range(8))  # one alone finds the gap every second time
+def test_nothing_follows_what_a_handler_cut_short_wherever_it_raises(raw_child, attempt):
     child = raw_child("""
         import random, signal
         from worker_ipc._errors import ChannelClosed
@@ -71,10 +71,11 @@ def test_nothing_follows_what_a_handler_cut_short_wherever_it_raises(raw_child):
         signal.signal(signal.SIGALRM, cut)
         while True:
             try:
-                signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0001, 0.0006))
-                channel.send("large", {"data": "x" * 300_000})
+                while True:  # inside: only here is a signal on its way
+                    signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0001, 0.0006))
+                    channel.send("large", {"data": "x" * 300_000})
             except Cut:
-                continue
+                pass
             except ChannelClosed as error:
                 signal.signal(signal.SIGALRM, signal.SIG_IGN)
                 print(error, file=sys.stderr)

@@ -31,9 +31,15 @@ def watch_parent(fd: int) -> None:
     if _has_lifeline():
         return
     if await_death := _death_of_parent(fd):
-        from signal import SIGKILL, SIGTERM
+        from signal import SIG_BLOCK, SIG_SETMASK, SIGKILL, SIGTERM, pthread_sigmask, valid_signals
 
-        start_new_thread(_watch, (await_death, int(SIGTERM), int(SIGKILL)))
+        # The thread inherits the mask. A signal that the kernel gave to it would not interrupt the wait of the main
+        # thread, which alone runs handlers.
+        before = pthread_sigmask(SIG_BLOCK, valid_signals())
+        try:
+            start_new_thread(_watch, (await_death, int(SIGTERM), int(SIGKILL)))
+        finally:
+            pthread_sigmask(SIG_SETMASK, before)
 
 
 def _has_lifeline() -> bool:

@@ -10,7 +10,7 @@ import anyio.lowlevel
 import pytest
 
 from worker_ipc import ChannelClosed, WouldBlock, open_child
-from worker_ipc._readiness import current_loop
+from worker_ipc._group import bare_task_group
 from worker_ipc._stream import MessageStream
 from worker_ipc._writer import HIGH_WATER
 from worker_ipc.codecs import JsonLines
@@ -68,9 +68,9 @@ async def full_line():
     peer, ours = socket.socketpair()
     peer.setblocking(False)
     ours.setblocking(False)
-    async with anyio.create_task_group() as group:  # for the loop's adapter
+    async with bare_task_group() as (_, loop):
         fd = ours.detach()
-        stream = MessageStream(current_loop(group), (fd, fd), JsonLines(), Deaf())
+        stream = MessageStream(loop, (fd, fd), JsonLines(), Deaf())
         line = Line(stream, peer)
         line.fill()
         try:
@@ -78,7 +78,6 @@ async def full_line():
                 yield line
         finally:
             stream.close()
-            group.cancel_scope.cancel()
 
 
 async def test_senders_who_wait_keep_their_order():

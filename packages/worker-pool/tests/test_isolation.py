@@ -47,6 +47,38 @@ async def test_when_a_suspect_has_ended_all_workers_go_on() -> None:
     assert most == 4
 
 
+@pytest.mark.stress
+async def test_a_suspect_that_costs_its_worker_leaves_the_pool_usable() -> None:
+    class Worker:
+        active = True
+
+        async def execute(self, x: object) -> object:
+            if x == "suspect":
+                began.set()
+                await may_die.wait()
+                self.active = False  # its process died
+                raise ValueError(x)
+            return x
+
+    began, may_die, source = anyio.Event(), anyio.Event(), suspect("suspect")
+    source.max_attempts = 1
+    with anyio.fail_after(5):
+        async with WorkPool(Worker, max_size=2, min_size=2) as pool, anyio.create_task_group() as group:
+            group.start_soon(_process, pool, source)
+            await began.wait()
+            group.start_soon(pool.process, range(4))
+            for _ in range(10):  # the source polls, so that never all tasks are blocked
+                await anyio.lowlevel.checkpoint()
+            source.close()
+            may_die.set()
+            while pool.statistics().succeeded < 4:
+                await anyio.lowlevel.checkpoint()
+            for _ in range(3):  # idle workers are woken again and again
+                await anyio.wait_all_tasks_blocked()
+                assert await pool.execute("x") == "x"
+            pool.close(0)
+
+
 async def test_a_suspect_that_waits_for_its_pool_is_refused() -> None:
     async def execute(x: str) -> str:
         return await pool.execute("inner") if x == "suspect" else x

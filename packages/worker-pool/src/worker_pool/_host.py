@@ -70,6 +70,7 @@ class Host:
                 self.engine.roster.leaving(self)
             for seat in self.seats:
                 seat.dismiss()
+            self.engine.nesting.check()
         if now or not self.is_busy:
             self._left.set()
 
@@ -123,8 +124,8 @@ class Host:
         if not self.leaving:
             if self._has_active and not self._is_active():
                 self.leave("inactive")
-            elif self._retires and self._wants_retired():
-                self.leave("retired")
+            elif self._retires and not any(seat.nested for seat in self.seats) and self._wants_retired():
+                self.leave("retired")  # not while an input waits for this pool: perhaps for this very worker
         return not self.leaving
 
     def _wants_retired(self) -> bool:

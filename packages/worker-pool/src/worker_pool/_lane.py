@@ -151,6 +151,7 @@ class Lane:
                 self._verdict, self._halted = None, self.host.leaving
         finally:
             demand.part(self)
+            self.host.engine.nesting.check()
 
     def _execute_verdict(self) -> None:
         job, self.job = self.job, None

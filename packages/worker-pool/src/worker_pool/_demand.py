@@ -81,6 +81,7 @@ class Demand(Generic[J]):
         self._idle: list[Seat] = []  # the last to fall idle is the first to be woken: the others may expire
         self._seats: set[Seat] = set()
         self._waking = 0  # seats that will ask soon
+        self.fetching: int = 0  # inputs that supplies are fetching now, at most
         self._alone: Alone[J] = Alone(self._is_busy)
         self._is_closed = False
 

@@ -312,7 +312,7 @@ class PoolMachine(RuleBasedStateMachine):
     def work_is_never_forgotten(self) -> None:
         """Where there is a taken job, somebody runs, starts, wakes, leaves, or a rest is on."""
         if self.demand.waiting and not self.is_closed:
-            assert self.roster.phases or self.roster._is_resting
+            assert self.roster.phases or self.roster._rests
 
 
 PoolMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
@@ -370,3 +370,15 @@ def test_a_job_alone_that_costs_its_worker_starts_no_more_workers_than_may_be() 
     assert len(pool.starts) == 1
     pool.lose_first()
     assert len(pool.roster.phases) == 2
+
+
+def test_a_rest_is_as_long_as_that_after_the_last_failure() -> None:
+    workers = itertools.count()
+    roster = Roster(lambda: next(workers), max_size=2, max_starting=2, backoff=1)
+    roster.start()
+    roster.start()
+    assert [roster.start_failed(worker, OSError()) for worker in (0, 1)] == [1, 2]
+    roster.rested()
+    assert not roster.may_start, "a second has passed, and the other waits for two"
+    roster.rested()
+    assert roster.may_start

@@ -236,7 +236,10 @@ class Engine:
 
     def close(self, grace: float) -> None:
         """Take nothing more; in `grace` seconds cancel what still runs. A second call can only shorten the time."""
-        if self._group is None or (self.is_closed and self.ended.is_set()):
+        if self._group is None:  # it was not entered, and never opens
+            self.is_closed = self.roster.is_closed = True
+            self.ended.set()
+        if self.is_closed and self.ended.is_set():
             return
         self.home.check_loop()
         self._grace.deadline = min(self._grace.deadline, anyio.current_time() + grace)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -418,3 +419,71 @@ async def test_a_foreign_cancellation_of_other_verbs_is_an_error_like_others(
             pool.close(0)
     assert "could not be" in caplog.text
     assert pool.statistics().lost == (verb == "nack")
+
+
+@pytest.mark.parametrize(
+    ("lease", "error"),
+    [(None, None), (..., TypeError), ("30", TypeError), (0, ValueError), (-1, ValueError), (math.nan, ValueError)],
+)
+async def test_a_source_with_a_bad_lease_ends_its_call_and_not_the_pool(lease: Any, error: Any) -> None:
+    source = MemoryAcks(["a"])
+    source.lease = lease
+    if lease is ...:
+        del source.lease
+    source.close()
+    with anyio.fail_after(5):
+        async with WorkPool(FakeWorkers()) as pool:
+            if error is None:
+                await pool.process(source)
+            else:
+                with pytest.raises(error, match="lease"):
+                    await pool.process(source)
+                with pytest.raises(error, match="lease"):
+                    async with pool.stream(source):
+                        pass
+            assert await pool.execute("b") == "b"
+
+
+@pytest.mark.stress
+async def test_calls_do_not_take_deliveries_for_the_slots_that_others_take_for() -> None:
+    sources = [MemoryAcks(range(10 * i, 10 * i + 10)) for i in range(3)]
+    go = anyio.Event()
+
+    async def execute(x: int) -> int:
+        await go.wait()
+        return x
+
+    with anyio.fail_after(10):
+        async with WorkPool(lambda: execute, max_size=4) as pool, anyio.create_task_group() as group:
+            for source in sources:
+                group.start_soon(pool.process, source)
+            for _ in range(100):
+                await checkpoint()
+            held = [len(source.held) for source in sources]
+            assert pool.statistics().running == 4
+            assert all(held), "each has its turn"
+            # The first takes one for each slot. The others may get those slots, but for one, and are one ahead then.
+            assert sum(held) <= 4 + 3 + 2, "and not 3 * 4"
+            for source in sources:
+                source.close()
+            go.set()
+    assert all(source.counts() == {"ack": 10} for source in sources)
+
+
+@pytest.mark.stress
+async def test_a_call_whose_source_has_nothing_leaves_the_slots_to_others() -> None:
+    empty, full = MemoryAcks([]), MemoryAcks(range(10))
+    asked = anyio.Event()
+
+    async def receive(wanted: int) -> Any:
+        asked.set()
+        await anyio.sleep_forever()
+
+    empty.receive = receive  # type: ignore[method-assign]
+    with anyio.fail_after(10):
+        async with WorkPool(FakeWorkers(), max_size=4) as pool, anyio.create_task_group() as group:
+            group.start_soon(pool.process, empty)
+            await asked.wait()
+            full.close()
+            assert (await pool.process(full)).succeeded == 10
+            group.cancel_scope.cancel()

@@ -52,7 +52,7 @@ class Lane:
     room = 1
     nested = 0
 
-    def __init__(self, machine: PoolMachine, worker: int) -> None:
+    def __init__(self, machine: PoolMachine | Two, worker: int) -> None:
         self.machine = machine
         self.worker = worker
         self.job: Job | None = None
@@ -312,8 +312,73 @@ class PoolMachine(RuleBasedStateMachine):
     def work_is_never_forgotten(self) -> None:
         """Where there is a taken job, somebody runs, starts, wakes, leaves, or a rest is on."""
         if self.demand.waiting and not self.is_closed:
-            assert self.roster.phases or self.roster._is_resting
+            assert self.roster.phases or self.roster._rests
 
 
 PoolMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
 TestDemand = pytest.mark.timeout(60)(pytest.mark.fault(98)(PoolMachine.TestCase))  # it is computing, not hanging
+
+
+# --- the end of a job that ran alone
+
+
+class Two:
+    """A pool of at most two workers: so many have started, and the first of them runs a job alone."""
+
+    def __init__(self, workers: int) -> None:
+        self.starts: list[int] = []
+        self.roster = Roster(self.launch, max_size=2, max_starting=2, min_size=workers)
+        self.demand: Demand[Job] = Demand(self.roster)
+        self.roster.fill()
+        self.demand.ready(Call(1, frozenset([0])))
+        self.lanes: list[Lane] = []
+        for worker in tuple(self.starts):
+            self.roster.started(worker)
+            lane = Lane(self, worker)
+            self.lanes.append(lane)
+            self.demand.join(lane)
+            self.demand.looking()
+        for lane in self.lanes:
+            lane.step()
+
+    def launch(self) -> int:
+        self.starts.append(len(self.starts) + 1)
+        return self.starts[-1]
+
+    def lose_first(self) -> None:
+        """The job that runs alone costs its worker."""
+        self.lanes[0].job = None
+        self.roster.leaving(self.lanes[0].worker)
+        self.demand.part(self.lanes[0])
+
+
+def test_a_job_alone_that_costs_its_worker_wakes_the_other_once() -> None:
+    pool = Two(workers=2)
+    assert [lane.state for lane in pool.lanes] == ["busy", "idle"]
+    pool.demand.ready(Call(None))
+    assert pool.lanes[1].state == "idle", "nothing runs beside it"
+    pool.lose_first()
+    assert (pool.lanes[1].state, pool.demand._waking) == ("woken", 1)
+    pool.lanes[1].step()
+    assert (pool.lanes[1].state, pool.demand._waking) == ("busy", 0)
+
+
+def test_a_job_alone_that_costs_its_worker_starts_no_more_workers_than_may_be() -> None:
+    pool = Two(workers=1)
+    for job in (Job(Call(2), 0), Job(Call(2), 1)):  # two that are to run again
+        assert pool.demand.put_back(job)
+    assert len(pool.starts) == 1
+    pool.lose_first()
+    assert len(pool.roster.phases) == 2
+
+
+def test_a_rest_is_as_long_as_that_after_the_last_failure() -> None:
+    workers = itertools.count()
+    roster = Roster(lambda: next(workers), max_size=2, max_starting=2, backoff=1)
+    roster.start()
+    roster.start()
+    assert [roster.start_failed(worker, OSError()) for worker in (0, 1)] == [1, 2]
+    roster.rested()
+    assert not roster.may_start, "a second has passed, and the other waits for two"
+    roster.rested()
+    assert roster.may_start

@@ -270,6 +270,18 @@ async def test_an_unused_pool_leaves_nothing() -> None:
     gc.collect()
 
 
+async def test_a_pool_that_was_closed_before_it_was_entered_refuses() -> None:
+    pool = WorkPool(FakeWorkers(), min_size=1)
+    pool.close()
+    with anyio.fail_after(5):
+        async with pool:
+            with pytest.raises(PoolClosed):
+                await pool.execute("a")
+            with pytest.raises(PoolClosed):
+                await pool.process("a")
+    assert pool.statistics().started == 0
+
+
 # --- nested use
 
 

@@ -9,11 +9,11 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from worker_pool import Failure, Success, WorkPool
+from worker_pool import Failure, Settle, Success, WorkFailed, WorkPool
 from worker_pool.testing import FakeWorkers, Hang
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
 pytestmark = pytest.mark.anyio
 
@@ -231,3 +231,81 @@ async def test_no_input_overtakes_another_while_the_pool_waits_for_the_next() ->
         send.close()
     receive.close()
     assert order == list(range(300))
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+async def test_leaving_a_stream_starts_nothing_more(ordered: bool) -> None:
+    taken: list[int] = []
+
+    def source() -> Iterator[int]:
+        for x in range(1000):
+            taken.append(x)
+            yield x
+
+    class Worker:
+        overlaps = True
+
+        async def execute(self, x: int) -> int:
+            return x
+
+        def submit(self, inputs: list[int], settle: Settle) -> None:
+            for i, x in enumerate(inputs):
+                settle(i, Success(x, x))
+
+    with anyio.fail_after(5):
+        async with WorkPool(Worker, max_size=1) as pool:
+            async with pool.stream(source(), ordered=ordered) as outcomes:
+                async for _ in outcomes:
+                    await anyio.wait_all_tasks_blocked()  # the window is full
+                    seen = len(taken)
+                    break
+            assert len(taken) == seen
+
+
+@pytest.mark.stress
+@pytest.mark.parametrize("how", ["leave", "stop", "close"])
+async def test_a_generator_that_yields_in_a_task_group_is_closed_from_inside(
+    how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    ends: list[str] = []
+
+    async def helper() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ends.append("helper")
+
+    async def source() -> AsyncIterator[int]:
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(helper)
+                for i in range(100):
+                    await checkpoint()
+                    yield i
+        finally:
+            with anyio.CancelScope(shield=True):
+                await checkpoint()
+            ends.append("source")
+
+    async def work(x: int) -> int:
+        if x == 3:
+            raise ValueError(x)
+        return x
+
+    with anyio.fail_after(5):
+        async with WorkPool(lambda: work, max_size=2) as pool:
+            if how == "stop":
+                with pytest.raises(WorkFailed):
+                    await pool.process(source, on_failure="stop")
+            else:
+                async with pool.stream(source) as outcomes:
+                    async for _ in outcomes:
+                        await anyio.wait_all_tasks_blocked()
+                        break
+                    if how == "close":
+                        pool.close()
+            assert ends == ["helper", "source"] or how == "close"
+            if how != "close":
+                assert await pool.execute(5) == 5
+    assert ends == ["helper", "source"]
+    assert not [record for record in caplog.records if record.name == "worker_pool" and record.levelname == "ERROR"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import anyio
 import pytest
 
@@ -128,3 +130,17 @@ async def test_a_worker_that_cannot_be_ended_gives_its_slot_up(when: str, caplog
         "destroy": "worker 1 did not end within 0.1 s",
     }
     assert warnings_of(caplog) == [told[when]]
+
+
+async def test_a_release_that_hangs_and_swallows_its_cancellation_costs_the_worker() -> None:
+    class Worker(Stubborn):
+        async def release(self) -> None:
+            with suppress(BaseException):
+                await anyio.sleep_forever()
+
+    with anyio.fail_after(5):
+        async with WorkPool(Worker, max_size=1, destroy_timeout=0.05) as pool:
+            for _ in range(2):
+                assert await pool.execute(0) == "done"
+            await pool.shutdown()
+    assert Stubborn.made == 2

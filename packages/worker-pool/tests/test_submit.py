@@ -687,3 +687,28 @@ async def test_lists_that_may_be_long_are_not_read_ahead_of_who_looks_at_outcome
         for _ in range(10_000):
             await anext(outcomes)
     assert max(map(len, worker.lists)) > 64, "who keeps up is served in long lists"
+
+
+async def test_what_is_told_of_an_input_that_is_given_up_may_end_its_neighbours() -> None:
+    """With an `on_failure` that has the worker settle the rest of the same list."""
+    handed: list[tuple[list[int], Settle]] = []
+
+    class Worker:
+        overlaps = survives_cancel = True
+        batch = 4
+
+        async def execute(self, x: int) -> int:
+            return x
+
+        def submit(self, inputs: list[int], settle: Settle) -> None:
+            handed.append((inputs, settle))
+
+    def answer_all(_: object) -> None:
+        for inputs, settle in handed:
+            for i, x in enumerate(inputs):
+                settle(i, Success(x, x))
+
+    with anyio.fail_after(5):
+        async with WorkPool(Worker, max_size=1, execute_timeout=0.05) as pool:
+            summary = await pool.process(range(4), on_failure=answer_all)
+    assert (summary.succeeded, summary.failed, summary.unfinished) == (3, 1, 0)

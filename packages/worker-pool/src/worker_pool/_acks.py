@@ -6,6 +6,8 @@ only when the source has heard of it, and a delivery is held, and renewed, until
 
 from __future__ import annotations
 
+import sys
+from numbers import Real
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, cast
 
@@ -35,9 +37,12 @@ RENEWALS = 3  # per lease: one may fail, and the next still comes in time
 class AckFeed(Feed):
     """A feed whose inputs are deliveries: its source hears of each what became of it."""
 
+    most_at_once = sys.maxsize  # as many as there is room for
+
     def __init__(self, engine: Engine, source: AckSource[Any], sink: Sink | None) -> None:
         super().__init__(engine, None, sink)
         self._source = source
+        self._lease = _lease_of(source)
         self._held: dict[DeliveryJob, bool] = {}  # and whether it is being settled
         self._renewing = anyio.CancelScope()
 
@@ -120,7 +125,7 @@ class AckFeed(Feed):
 
     async def renew(self) -> None:
         """Renew all that is held every third of a lease, until everything is settled."""
-        lease = self._source.lease
+        lease = self._lease
         if lease is None:
             return
         with self._renewing:
@@ -155,6 +160,21 @@ class AckFeed(Feed):
     def _finish(self) -> None:
         self._renewing.cancel()
         super()._finish()
+
+
+def _lease_of(source: object) -> float | None:
+    """Return the lease of a source; refuse a call whose source has none, or one that makes no sense."""
+    lease = getattr(source, "lease", ...)
+    if lease is ...:
+        raise TypeError(f"a source with `renew` must have a `lease`, in seconds or None, got {shown(source)}")
+    if lease is None:
+        return None
+    if not isinstance(lease, Real):
+        raise TypeError(f"the lease of a source must be a number of seconds or None, got {shown(lease)}")
+    seconds = float(lease)
+    if not seconds > 0:
+        raise ValueError(f"the lease of a source must be positive, got {shown(lease)}")
+    return seconds
 
 
 def _job_of(delivery: Any, held: Sequence[DeliveryJob]) -> DeliveryJob | None:

@@ -20,9 +20,8 @@ J = TypeVar("J", bound=JobLike)
 class Alone(Generic[J]):
     """While a job is held here nothing starts; while it runs nothing else does."""
 
-    def __init__(self, is_busy: Callable[[], bool], ended: Callable[[], object]) -> None:
+    def __init__(self, is_busy: Callable[[], bool]) -> None:
         self._is_busy = is_busy
-        self._ended = ended  # called when it has: others may run now
         self._runs = False
         self.job: J | None = None
 
@@ -36,21 +35,19 @@ class Alone(Generic[J]):
         self.job, self._runs = job, False
 
     def blocks(self) -> bool:
-        """Whether nothing may start now. A job that has ended is forgotten here."""
-        if self.job is None:
-            return False
-        if self._is_busy():
-            return True
-        if self._runs:
-            self.forget()
-            self._ended()
-        return False
+        """Whether nothing may start now. Only a look: those who ask go by what they saw before."""
+        return self.job is not None and self._is_busy()
 
     def enter(self) -> J | None:
-        """Return the job that was held, to be run at once; None if there is none."""
+        """Where nothing blocks: return the job that was held, to be run at once, or None."""
         job = self.held
         self._runs = job is not None
         return job
+
+    def see_end(self) -> None:
+        """Forget the job if it has run and ended."""
+        if self._runs and not self._is_busy():
+            self.forget()
 
     def forget(self) -> None:
         """There is no such job any more."""

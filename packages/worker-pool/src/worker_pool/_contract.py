@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
@@ -12,7 +13,7 @@ from ._pool import WorkPool
 from ._worker import Settle, open_worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
     from ._outcome import Settled
     from ._worker import Answer, Made, Worker
@@ -49,9 +50,16 @@ async def check_worker(
             await _check_pool(make_worker, inputs, slow)
 
 
+@asynccontextmanager
+async def _opened(make_worker: Any) -> AsyncGenerator[Any]:
+    with anyio.CancelScope() as life:
+        async with open_worker(make_worker, life, 10) as worker:
+            yield worker
+
+
 async def _check_life(make_worker: Any, inputs: Sequence[Any]) -> None:
     for _ in range(2):
-        async with open_worker(make_worker, 10) as worker:
+        async with _opened(make_worker) as worker:
             assert getattr(worker, "active", True), "a worker that was just made must be active"
             for input in inputs:
                 await worker.execute(input)
@@ -65,7 +73,7 @@ async def _check_submit(make_worker: Any, inputs: Sequence[Any]) -> None:
     done = anyio.Event()
     settle = _Noting(inputs, settled, done)
 
-    async with open_worker(make_worker, 10) as worker:
+    async with _opened(make_worker) as worker:
         if not hasattr(worker, "submit"):
             return
         worker.submit(list(inputs), settle)

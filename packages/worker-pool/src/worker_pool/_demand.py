@@ -81,7 +81,8 @@ class Demand(Generic[J]):
         self._idle: list[Seat] = []  # the last to fall idle is the first to be woken: the others may expire
         self._seats: set[Seat] = set()
         self._waking = 0  # seats that will ask soon
-        self._alone: Alone[J] = Alone(self._is_busy, self.stir)
+        self.fetching: int = 0  # inputs that supplies are fetching now, at most
+        self._alone: Alone[J] = Alone(self._is_busy)
         self._is_closed = False
 
     # --- supplies
@@ -158,8 +159,10 @@ class Demand(Generic[J]):
         if self._alone.job is not None:
             if self._alone.blocks():
                 return None
-            if (held := self._alone.enter()) is not None:
-                return held
+            if self._alone.held is None:
+                self.stir()  # it has ended, and the others may run now ...
+                return self.take()  # ... of which one may have begun another such job by itself
+            return self._alone.enter()
         if self._front:
             job = self._front.popleft()
         else:
@@ -208,6 +211,7 @@ class Demand(Generic[J]):
 
     def stir(self) -> None:
         """See to it that work meets a worker: wake an idle seat, else start a worker."""
+        self._alone.see_end()
         while self._idle and not self._waking and self._has_work():
             self._waking += 1
             self._idle.pop().wake()

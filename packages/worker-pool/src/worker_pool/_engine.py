@@ -13,6 +13,7 @@ from ._events import Events, TaskFinished, TaskStarted, WorkerStarted, WorkerSta
 from ._feeds import Feed
 from ._home import Home, own_home
 from ._host import Host
+from ._nesting import Nesting
 from ._pump import Pump, pulls, pump_for, resolve
 from ._roster import MAX_REST, Roster
 from ._tally import Tally
@@ -58,7 +59,7 @@ class Engine:
         self._group: TaskGroup | None = None
         self.home: Home = Home()
         self._number = 0
-        self.nested: int = 0  # lanes whose input waits for this pool
+        self.nesting: Nesting = Nesting(self)
         self._quiet = anyio.Event()  # set when, after the close, no call and no worker is left
 
     # --- calls
@@ -185,8 +186,7 @@ class Engine:
             self.check_quiet()
             return
         self.tally.start_failures += 1
-        is_stuck = bool(self.nested) and self.nested >= sum(len(host.seats) for host in self.hosts)
-        delay = self.roster.start_failed(host, error, is_stuck=is_stuck)
+        delay = self.roster.start_failed(host, error, is_stuck=self.nesting.is_stuck)
         failures = self.roster.failures
         log.warning("a worker could not be started (%d in a row): %s", failures, told(error))
         if self.events:
@@ -236,7 +236,10 @@ class Engine:
 
     def close(self, grace: float) -> None:
         """Take nothing more; in `grace` seconds cancel what still runs. A second call can only shorten the time."""
-        if self._group is None or (self.is_closed and self.ended.is_set()):
+        if self._group is None:  # it was not entered, and never opens
+            self.is_closed = self.roster.is_closed = True
+            self.ended.set()
+        if self.is_closed and self.ended.is_set():
             return
         self.home.check_loop()
         self._grace.deadline = min(self._grace.deadline, anyio.current_time() + grace)

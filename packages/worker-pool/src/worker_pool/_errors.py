@@ -58,10 +58,13 @@ class PoolBroken(PoolError):
 class PoolDeadlock(PoolError, RuntimeError):
     """A task of this pool waits for a worker of this pool, and all its workers are held by such tasks."""
 
-    def __init__(self, slots: int, *, alone: bool = False) -> None:
+    def __init__(self, slots: int, *, alone: bool = False, leaving: bool = False) -> None:
         cure = "raise max_size or concurrency, or give inner work a pool of its own"
         if alone:
             held, cure = "an input that must run alone waits", "give inner work a pool of its own"
+        elif leaving:
+            held = "a worker that must be replaced is held by a task that waits"
+            cure = "raise max_size, or give inner work a pool of its own"
         elif slots == 1:
             held = "the only slot of the pool is held by a task that waits"
         else:

@@ -7,6 +7,7 @@ many client libraries let it out. To the pool it is an error of the code that ra
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import anyio
 
@@ -32,3 +33,28 @@ def is_of_one(error: BaseException) -> bool:
 def is_failure(error: BaseException) -> bool:
     """Tell whether `error` is one of the code that raised it, and not the end of this task or of the program."""
     return isinstance(error, Exception) or is_foreign(error)
+
+
+def times_asked() -> int:
+    """Return how many cancellations have been asked of this task, as asyncio counts them. trio does not."""
+    task = _current_task()
+    return 0 if task is None else task.cancelling()
+
+
+def absolve(asked: int) -> None:
+    """Go on, behind a shield, after a cancellation: as if only so many had been asked for.
+
+    Else a scope that was opened before it, and is left behind the shield, would take the cancellation for one that is
+    not anyio's, and let it pass.
+    """
+    task = _current_task()
+    while task is not None and task.cancelling() > asked:
+        task.uncancel()
+
+
+def _current_task() -> Any:
+    asyncio = sys.modules.get("asyncio")
+    try:
+        return None if asyncio is None else asyncio.current_task()
+    except RuntimeError:  # it is loaded, and does not run here
+        return None

@@ -1,8 +1,10 @@
 """One task hosts one worker for its whole life: enter, execute many, leave.
 
-One shielded scope spans that life, and its deadline moves: `init_timeout` while it is made, infinity while it works,
-`destroy_timeout` while it ends. A timeout *around* the making alone would be left before scopes that the worker's
-own context manager has opened inside it, and scopes must be left in the order in which they were entered.
+Two scopes span that life. The outer one is cancelled by `init_timeout`, or by the end of the pool while the worker is
+made. From then on the inner one is a shield, also for the end of what could not be made: its deadline is infinity while
+the worker works, and `destroy_timeout` while it ends. A scope around the making alone, or the ending alone, would not
+do: the worker's context manager, or its `init`, may open one that is left at its end, and the last one that was entered
+must be left first.
 """
 
 from __future__ import annotations
@@ -54,7 +56,8 @@ class Host:
         self._has_active = False
         self._may_give_back: bool | None = None  # decided when it first does
         self._retires = False
-        self._life = anyio.CancelScope(shield=True)
+        self._making = anyio.CancelScope(shield=True)
+        self._life = anyio.CancelScope()
         self._left = anyio.Event()
 
     # --- called by others
@@ -62,7 +65,7 @@ class Host:
     def leave(self, reason: str, *, now: bool = False) -> None:
         """Take no more inputs, and end when those that run have ended. `now`: end although some still run."""
         if not self._has_started:
-            self._life.cancel()
+            self._making.cancel()
         if not self.leaving:
             self.leaving = True
             self._reason = reason
@@ -70,16 +73,18 @@ class Host:
                 self.engine.roster.leaving(self)
             for seat in self.seats:
                 seat.dismiss()
+            self.engine.nesting.check()
         if now or not self.is_busy:
             self._left.set()
 
     def give_up(self) -> None:
         """Count it as gone although its task does not end, whatever is cancelled: its slot is free for another."""
-        self._life.cancel()
+        self.abort()
         self._account_for_end(None, in_time=False)
 
     def abort(self) -> None:
         """End, whatever is under way."""
+        self._making.cancel()
         self._life.cancel()
 
     def arrived(self, seat: Lane | Port) -> None:
@@ -123,8 +128,8 @@ class Host:
         if not self.leaving:
             if self._has_active and not self._is_active():
                 self.leave("inactive")
-            elif self._retires and self._wants_retired():
-                self.leave("retired")
+            elif self._retires and not any(seat.nested for seat in self.seats) and self._wants_retired():
+                self.leave("retired")  # not while an input waits for this pool: perhaps for this very worker
         return not self.leaving
 
     def _wants_retired(self) -> bool:
@@ -176,8 +181,9 @@ class Host:
         error: BaseException | None = None
         own_home.set(self.engine.home)
         try:
-            with self._life:
-                self._move_deadline(self.engine.options.init_timeout, self.engine.options.destroy_timeout)
+            with self._making, self._life:
+                options = self.engine.options
+                self._move_deadline(self._making, options.init_timeout, options.destroy_timeout)
                 await self._live()
         except BaseException as exc:
             error = exc
@@ -208,8 +214,10 @@ class Host:
 
     async def _live(self) -> None:
         options = self.engine.options
-        async with open_worker(self.engine.make_worker, options.destroy_timeout, self._check_in_time) as worker:
-            self._life.deadline = self._due = math.inf
+        opened = open_worker(self.engine.make_worker, self._life, options.destroy_timeout, self._check_in_time)
+        async with opened as worker:
+            self._making.deadline = self._due = math.inf
+            self._life.shield = True
             try:
                 self._start(worker)
                 await self._serve()
@@ -218,10 +226,10 @@ class Host:
                     self.arrived(seat)
                     self.engine.demand.part(seat)
                 self.leave("crashed", now=True)
-                self._move_deadline(options.destroy_timeout)
+                self._move_deadline(self._life, options.destroy_timeout)
 
     def _check_in_time(self) -> None:
-        if self._life.cancel_called or anyio.current_time() >= self._life.deadline:
+        if self._making.cancel_called or anyio.current_time() >= self._making.deadline:
             raise StartTimeout(self.engine.options.init_timeout)
 
     def _start(self, worker: Any) -> None:
@@ -254,9 +262,9 @@ class Host:
             for seat in self.seats:
                 lanes.start_soon(seat.run)
 
-    def _move_deadline(self, seconds: float, and_then: float = 0.0) -> None:
+    def _move_deadline(self, scope: anyio.CancelScope, seconds: float, and_then: float = 0.0) -> None:
         """Cancel it in so many seconds, and give it up if it has not ended by then, and some more."""
-        self._life.deadline = anyio.current_time() + seconds
+        scope.deadline = anyio.current_time() + seconds
         self._due = perf_counter() + seconds + and_then + LET_GO
         self.engine.watchdog.expect(self._due)
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 class Intake(ABC):
     """To the demand it is a supply of jobs. `pull` takes an input, if that can be done at once."""
 
+    most_at_once: int = 1  # inputs that the pump gets when it fetches
+
     def __init__(self, engine: Engine, pull: Callable[[], Any] | None, may_pile_up: bool) -> None:
         self.engine = engine
         self.window: int = 2 * engine.slots
@@ -36,7 +38,7 @@ class Intake(ABC):
         self.is_dropped: bool = False  # what has not started is not wanted any more
         self.pump: Pump | None = None  # while it runs
         self.hunger: anyio.Event | None = None  # the pump waits for it
-        self._is_fetching = False  # the pump awaits an input: whoever pulled one now would overtake it
+        self.is_fetching = False  # the pump awaits an input: whoever pulled one now would overtake it
         self._pull = pull
         self._is_special = pull is None  # there may be more to `next` than to pull
         self._may_pile_up = may_pile_up  # more may be outstanding than there are slots
@@ -66,7 +68,7 @@ class Intake(ABC):
             if self.stock:
                 self.poke()
                 return self.stock.popleft()
-            if self.is_ended or self._pull is None or self._is_fetching:
+            if self.is_ended or self._pull is None or self.is_fetching:
                 self.poke()
                 return None
         return self.take_now()
@@ -152,23 +154,29 @@ class Intake(ABC):
     def wanted(self) -> int:
         """How many inputs the pump is to fetch now.
 
-        One for each free slot; where other calls compete for every slot that becomes free, one ahead, or this
-        call would never get its turn.
+        One for each free slot that no other call is fetching for. At least one, if there is such a slot at all: the
+        others may wait for long. Where they compete for every slot that becomes free, one ahead, or this call would
+        never get its turn.
         """
         demand, left = self.engine.demand, self.window - self.outstanding
         if left <= 0 or self.is_ended:
             return 0
-        return min(left, demand.room()) or int(not self.stock and demand.is_contended(self))
+        if room := demand.room():
+            return min(left, self.most_at_once, max(1, room - demand.fetching))
+        return int(not self.stock and demand.is_contended(self))
 
     @contextmanager
-    def fetching(self) -> Generator[None]:
-        """Let nobody else take inputs while the pump awaits one."""
-        self._is_special = self._is_fetching = True
-        self.engine.demand.shortcut = None
+    def fetching(self, wanted: int) -> Generator[None]:
+        """Let nobody else take inputs while the pump awaits some; other pumps count on those."""
+        demand = self.engine.demand
+        self._is_special = self.is_fetching = True
+        demand.shortcut = None
+        demand.fetching += wanted
         try:
             yield
         finally:
-            self._is_fetching = False
+            demand.fetching -= wanted
+            self.is_fetching = False
 
     def pump_ended(self, error: BaseException | None) -> None:
         """The pump will bring nothing more."""

@@ -151,6 +151,7 @@ class Lane:
                 self._verdict, self._halted = None, self.host.leaving
         finally:
             demand.part(self)
+            self.host.engine.nesting.check()
 
     def _execute_verdict(self) -> None:
         job, self.job = self.job, None
@@ -277,6 +278,8 @@ class Lane:
             self.host.engine.watchdog.expect(self.since + self._limit)
             try:
                 await release()
+                if self._verdict is not None:  # it was cut for hanging, and has swallowed that
+                    self.host.leave("in doubt")
             except BaseException as error:  # it raised, or was cut for hanging
                 self.host.leave("in doubt")
                 if not isinstance(error, Exception):

@@ -99,7 +99,8 @@ class WorkPool(Generic[In, Out]):
         keep_whole()
         self._group = anyio.create_task_group()
         await self._group.__aenter__()
-        self._engine.start(self._group)
+        if not self._engine.is_closed:
+            self._engine.start(self._group)
         return self
 
     async def __aexit__(

@@ -95,7 +95,7 @@ class Port:
             due = (batch.at if self._overlaps else max(batch.at, self._last)) + self._limit
             if due > now:
                 return due
-            for i, job in tuple(batch.jobs()):
+            for i, job in batch.jobs():  # as it goes: what is told of one may end another
                 self._give_up(batch, i, job, self._time_out)
                 if not self._overlaps:
                     return math.inf
@@ -104,7 +104,7 @@ class Port:
     def cut_where(self, is_unwanted: Any, verdict: Verdict) -> None:
         """Give up the jobs that are unwanted."""
         for batch in tuple(self._batches):
-            for i, job in tuple(batch.jobs()):
+            for i, job in batch.jobs():
                 if is_unwanted(job):
                     self._give_up(batch, i, job, verdict)
 

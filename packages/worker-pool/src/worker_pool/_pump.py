@@ -11,7 +11,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from ._events import log
-from ._foreign import is_foreign
+from ._foreign import is_foreign, is_of_one
 from ._job import Job
 
 if TYPE_CHECKING:
@@ -31,19 +31,21 @@ class Pump:
         self._close = close
         self._patience = patience  # how long a fetch may go on when it is to stop; 0: it is cancelled
         self._scope = anyio.CancelScope()
+        self._closing = anyio.CancelScope()  # inside the other; a shield, and a limit, while the source is closed
 
     def stop(self) -> None:
-        """End soon."""
+        """End soon. What a generator has open around its `yield` is not cancelled: it is closed from inside."""
         self._feed.poke()
-        self._scope.deadline = min(self._scope.deadline, anyio.current_time() + self._patience)
-        if not self._patience:
-            self._scope.cancel()
+        if self._feed.is_fetching:
+            self._scope.deadline = min(self._scope.deadline, anyio.current_time() + self._patience)
+            if not self._patience:
+                self._scope.cancel()
 
     async def run(self) -> None:
         """Fetch until the source ends, raises, or nothing is wanted any more."""
         error: BaseException | None = None
         try:
-            with self._scope:
+            with self._scope, self._closing:
                 self._feed.engine.demand.thirsty(self._feed)
                 try:
                     await self._run()
@@ -68,7 +70,7 @@ class Pump:
                 await checkpoint()  # a slot that becomes free in this turn is cheaper than to be woken for it
                 wanted = feed.wanted()
             if wanted:
-                with feed.fetching():
+                with feed.fetching(wanted):
                     jobs = await self._fetch(wanted)
                 for job in jobs:
                     feed.accept(job)
@@ -80,10 +82,17 @@ class Pump:
     async def _close_source(self) -> None:
         if self._close is None:
             return
-        with anyio.move_on_after(self._feed.engine.options.destroy_timeout, shield=True):
-            try:
-                await self._close()
-            except Exception:
+        # In no scope of its own: a generator may have left one open where it yielded, which is closed here.
+        self._closing.shield = True
+        self._closing.deadline = anyio.current_time() + self._feed.engine.options.destroy_timeout
+        try:
+            await self._close()
+        except BaseException as error:
+            if not (is_of_one(error) or is_foreign(error)):
+                raise
+            # The end of a generator that is closed, as a task group around its `yield` wraps it, is no error.
+            group: Any = error
+            if not (isinstance(error, BaseExceptionGroup) and group.split(GeneratorExit)[1] is None):
                 log.exception("closing the source raised")
 
 

@@ -52,7 +52,7 @@ class Roster:
         self._succeeded = 0  # inputs, when that was last looked at
         self.broken: BaseException | None = None
         self.is_closed = False
-        self._is_resting = False
+        self._rests = 0  # that are not over
 
     def count(self, phase: Phase) -> int:
         """Return how many workers are in `phase`."""
@@ -73,7 +73,7 @@ class Roster:
         """Whether a worker may be started now."""
         return (
             not self.is_closed
-            and not self._is_resting
+            and not self._rests
             and len(self.phases) < self.max_size
             and self.count(Phase.STARTING) < self.max_starting
         )
@@ -111,12 +111,12 @@ class Roster:
         return self._rest(self.failures)
 
     def _rest(self, failures: int) -> float:
-        self._is_resting = True
+        self._rests += 1
         return min(self._backoff * 2.0 ** min(failures - 1, 20), MAX_REST)
 
     def rested(self) -> None:
-        """Enough time has passed since the last failed start."""
-        self._is_resting = False
+        """The rest after one failed start is over. If others failed since, theirs go on."""
+        self._rests = max(0, self._rests - 1)
         self.fill()
 
     def leaving(self, worker: Hashable) -> None:

@@ -62,6 +62,8 @@ class OutcomeStream(Generic[In, Out]):
     ) -> None:
         feed = self._opened()
         self._is_left = True
+        if not feed.finished.is_set():
+            feed.drop_unstarted()  # first: what is thrown away makes room, and nothing is to be started in it
         self._throw_away()
         for _ in range(len(self._early)):
             feed.consumed()

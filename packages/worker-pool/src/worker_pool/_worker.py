@@ -26,6 +26,9 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar, ca
 
 import anyio
 
+from ._events import log
+from ._foreign import absolve, times_asked
+
 if TYPE_CHECKING:
     from ._outcome import Settled
 
@@ -150,13 +153,18 @@ class WorkerInfo:
 
 @asynccontextmanager
 async def open_worker(
-    make_worker: Callable[[], Any], destroy_timeout: float, check_in_time: Callable[[], object] = lambda: None
+    make_worker: Callable[[], Any],
+    life: anyio.CancelScope,
+    destroy_timeout: float,
+    check_in_time: Callable[[], object] = lambda: None,
 ) -> AsyncGenerator[Any]:
     """Make a worker, and end it. `check_in_time` raises if that took too long: who blocks is not interrupted.
 
     A context manager is entered and left, and that is its whole life; any other worker has `init` and `destroy`.
-    `destroy` is called also after an `init` that failed, and has `destroy_timeout` then even if that was cancelled.
+    `destroy` is called also after an `init` that failed, and has `destroy_timeout` then even if that was cancelled:
+    `life`, the scope that the caller has just entered, is a shield from then on.
     """
+    asked = times_asked()
     made: Any = await _resolved(make_worker())
     if hasattr(made, "__aenter__"):
         async with made as entered:
@@ -169,13 +177,17 @@ async def open_worker(
         await as_async("init", getattr(worker, "init", _nothing))()
         check_in_time()
     except BaseException:
-        with anyio.CancelScope(shield=True, deadline=anyio.current_time() + destroy_timeout):
+        life.shield, life.deadline = True, anyio.current_time() + destroy_timeout
+        absolve(asked)
+        try:
             await destroy()
+        except anyio.get_cancelled_exc_class():  # it took too long; why `init` failed is what counts
+            log.warning("a worker that could not be started did not end within %g s", destroy_timeout)
         raise
     try:
         yield worker
     finally:
-        await destroy()  # in no scope of its own: `init` may have left one open that is closed here
+        await destroy()  # here and above in no scope of its own: `init` may have left one open that is closed here
 
 
 def check_maker(make_worker: object) -> None:

@@ -26,7 +26,8 @@ def is_foreign(error: BaseException) -> bool:
 def is_of_one(error: BaseException) -> bool:
     """Tell whether `error` may end an input and nothing else. A group may, if all that is in it may."""
     if isinstance(error, BaseExceptionGroup):
-        return all(map(is_of_one, error.exceptions))
+        group: BaseExceptionGroup[BaseException] = error
+        return all(map(is_of_one, group.exceptions))
     return isinstance(error, Exception | SystemExit | GeneratorExit)
 
 

@@ -7,7 +7,7 @@ many client libraries let it out. To the pool it is an error of the code that ra
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, cast
 
 import anyio
 
@@ -26,8 +26,7 @@ def is_foreign(error: BaseException) -> bool:
 def is_of_one(error: BaseException) -> bool:
     """Tell whether `error` may end an input and nothing else. A group may, if all that is in it may."""
     if isinstance(error, BaseExceptionGroup):
-        group: BaseExceptionGroup[BaseException] = error
-        return all(map(is_of_one, group.exceptions))
+        return all(map(is_of_one, cast("Any", error).exceptions))
     return isinstance(error, Exception | SystemExit | GeneratorExit)
 
 

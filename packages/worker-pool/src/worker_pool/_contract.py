@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -43,11 +44,12 @@ async def check_worker(
     """
     if len(inputs) == 1:
         raise ValueError("inputs must be at least 2, or none, got 1")
-    with anyio.fail_after(timeout):
-        await _check_life(make_worker, inputs)
+    with anyio.move_on_after(timeout) as scope:
+        results = await _check_life(make_worker, inputs)
         if inputs:
-            await _check_submit(make_worker, inputs)
+            await _check_submit(make_worker, inputs, results)
             await _check_pool(make_worker, inputs, slow)
+    assert not scope.cancelled_caught, f"all of it must happen within {timeout:g} s: something was waited for in vain"
 
 
 @asynccontextmanager
@@ -57,59 +59,78 @@ async def _opened(make_worker: Any) -> AsyncGenerator[Any]:
             yield worker
 
 
-async def _check_life(make_worker: Any, inputs: Sequence[Any]) -> None:
+async def _awaited(name: str, made: Any) -> Any:
+    assert inspect.isawaitable(made), f"{name} must be async, and returned {made!r:.100}"
+    return await made
+
+
+async def _check_life(make_worker: Any, inputs: Sequence[Any]) -> list[Any] | None:
+    """Return the result of each input, if it is the same in every life."""
+    lives: list[list[Any]] = []
     for _ in range(2):
+        results: list[Any] = []
         async with _opened(make_worker) as worker:
             assert getattr(worker, "active", True), "a worker that was just made must be active"
             for input in inputs:
-                await worker.execute(input)
+                results.append(await _awaited("execute", worker.execute(input)))
                 assert getattr(worker, "active", True), "a worker must stay active after an input that ended well"
                 if hasattr(worker, "release"):
-                    await worker.release()
+                    await _awaited("release", worker.release())
+        lives.append(results)
+    return lives[0] if lives[0] == lives[1] else None
 
 
-async def _check_submit(make_worker: Any, inputs: Sequence[Any]) -> None:
-    settled: list[list[Settled[Any, Any]]] = [[] for _ in inputs]
-    done = anyio.Event()
-    settle = _Noting(inputs, settled, done)
-
+async def _check_submit(make_worker: Any, inputs: Sequence[Any], results: list[Any] | None) -> None:
     async with _opened(make_worker) as worker:
         if not hasattr(worker, "submit"):
             return
-        worker.submit(list(inputs), settle)
-        await done.wait()
-        for _ in range(3):
-            await checkpoint()
-        _assert_once(inputs, settled)
-        assert all(isinstance(one, Success) for [one] in settled), f"all inputs must end well, got {settled!r}"
-        settled[:] = [[] for _ in inputs]
-        worker.submit(list(inputs), settle)
-    _assert_once(inputs, settled)
+        longest: int = getattr(worker, "batch", None) or 1  # a list may hold no more than the worker says
+        for start in range(0, len(inputs), longest):
+            settle = _Noting(inputs[start : start + longest])
+            worker.submit(list(settle.inputs), settle)
+            await settle.done.wait()
+            for _ in range(3):
+                await checkpoint()
+            settle.check()
+            for i, [outcome] in enumerate(settle.outcomes, start):
+                assert isinstance(outcome, Success), f"all inputs must end well, got {outcome!r}"
+                assert results is None or outcome.result == results[i], (
+                    f"each input must be settled with its own result: {inputs[i]!r} has {outcome.result!r}, "
+                    f"and {results[i]!r} by execute"
+                )
+        settle = _Noting(inputs[:longest])
+        worker.submit(list(settle.inputs), settle)
+    settle.check()
 
 
 class _Noting(Settle):
     """A `Settle` that notes what was said."""
 
-    def __init__(self, inputs: Sequence[Any], settled: list[list[Settled[Any, Any]]], done: anyio.Event) -> None:
-        self._inputs = inputs
-        self._settled = settled
-        self._done = done
+    def __init__(self, inputs: Sequence[Any]) -> None:
+        self.inputs = inputs
+        self.outcomes: list[list[Settled[Any, Any]]] = [[] for _ in inputs]
+        self.done = anyio.Event()  # each is settled, or something that is none
+        self._strange: list[int] = []
 
     def __call__(self, i: int, outcome: Settled[Any, Any], /) -> None:
-        self._settled[i].append(outcome)
-        if all(self._settled):
-            self._done.set()
+        if 0 <= i < len(self.outcomes):
+            self.outcomes[i].append(outcome)
+        else:
+            self._strange.append(i)
+        if self._strange or all(self.outcomes):
+            self.done.set()
 
     def many(self, answers: Sequence[Answer], /, *, more: bool = False) -> None:
         for i, result, error in answers:
-            input = self._inputs[i]
+            input = self.inputs[i] if 0 <= i < len(self.inputs) else None
             self(i, Success(input, result) if error is None else Failure(input, error))
 
-
-def _assert_once(inputs: Sequence[Any], settled: list[list[Settled[Any, Any]]]) -> None:
-    for input, outcomes in zip(inputs, settled, strict=True):
-        assert len(outcomes) == 1, f"each input must be settled once, {input!r} was settled {len(outcomes)} times"
-        assert isinstance(outcomes[0], (Success, Failure, NotStarted)), f"expected an outcome, got {outcomes[0]!r}"
+    def check(self) -> None:
+        """Raise AssertionError unless each input was settled once, and nothing else was."""
+        assert not self._strange, f"an index must be one of the list's {len(self.inputs)}, got {self._strange}"
+        for input, outcomes in zip(self.inputs, self.outcomes, strict=True):
+            assert len(outcomes) == 1, f"each input must be settled once, {input!r} was settled {len(outcomes)} times"
+            assert isinstance(outcomes[0], (Success, Failure, NotStarted)), f"expected an outcome, got {outcomes[0]!r}"
 
 
 async def _check_pool(make_worker: Any, inputs: Sequence[Any], slow: Any) -> None:

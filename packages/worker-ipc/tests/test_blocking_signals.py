@@ -67,17 +67,24 @@ def test_nothing_follows_what_a_handler_cut_short_wherever_it_raises(raw_child, 
         import random, signal
         from worker_ipc._errors import ChannelClosed
         class Cut(Exception): pass
-        def cut(*args): raise Cut
+        armed = False
+        def cut(*args):
+            global armed
+            if armed:
+                armed = False
+                raise Cut
         signal.signal(signal.SIGALRM, cut)
         while True:
             try:
-                while True:  # inside: only here is a signal on its way
+                while True:
+                    armed = True
                     signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0001, 0.0006))
                     channel.send("large", {"data": "x" * 300_000})
             except Cut:
                 pass
+            try:
+                channel.send("large")
             except ChannelClosed as error:
-                signal.signal(signal.SIGALRM, signal.SIG_IGN)
                 print(error, file=sys.stderr)
                 break
     """)

@@ -6,6 +6,8 @@ project promises is about children in other languages, so there its absence is a
 
 import os
 import shutil
+import signal
+from collections.abc import Iterator
 
 import pytest
 
@@ -23,3 +25,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             if program == "node" and os.environ.get("CI") == "true":
                 pytest.fail("needs Node.js, which must be there when CI=true", pytrace=False)
             pytest.skip(f"needs {program}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interruptible() -> Iterator[None]:
+    """A shell ignores SIGINT for what it starts in the background, and children inherit that: here it is as usual."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

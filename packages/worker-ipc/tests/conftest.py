@@ -18,14 +18,6 @@ PRELUDE = "import os, sys, time, threading\nfrom worker_ipc import blocking\n"
 CHANNEL = PRELUDE + "from worker_ipc.blocking import open_parent\nchannel = open_parent().__enter__()\n"
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _interruptible():
-    """A shell ignores SIGINT for what it starts in the background, and children inherit that: here it is as usual."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 class RawChild:
     """A Python program with a channel, whose other end is `socket`: bytes, and no code of ours."""
 

@@ -216,7 +216,7 @@ class Registration:
     __slots__ = ("__weakref__", "_answers", "_before", "_method", "_removed", "function")
 
     def __init__(self, answers: Answers, method: str, function: Callable[..., Any]) -> None:
-        self.function = function
+        self.function: Callable[..., Any] = function
         self._answers = answers
         self._method = method
         self._removed = False

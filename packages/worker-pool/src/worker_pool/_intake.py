@@ -38,7 +38,7 @@ class Intake(ABC):
         self.is_dropped: bool = False  # what has not started is not wanted any more
         self.pump: Pump | None = None  # while it runs
         self.hunger: anyio.Event | None = None  # the pump waits for it
-        self.is_fetching = False  # the pump awaits an input: whoever pulled one now would overtake it
+        self.is_fetching: bool = False  # the pump awaits an input: whoever pulled one now would overtake it
         self._pull = pull
         self._is_special = pull is None  # there may be more to `next` than to pull
         self._may_pile_up = may_pile_up  # more may be outstanding than there are slots

@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # tests import what stands beside this file (`cutting`, `memory_acks`)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

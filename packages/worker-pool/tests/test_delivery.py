@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import math
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
+from memory_acks import MemoryAcks, MemoryDelivery
 
 from worker_pool import Failure, Retry, Success, WorkFailed, WorkPool
 from worker_pool.testing import FakeWorkers, Hang
-
-sys.path.insert(0, str(Path(__file__).parent))  # importlib mode does not
-from memory_acks import MemoryAcks, MemoryDelivery
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import anyio
 import pytest
+from cutting import cut
 
 from worker_pool import TaskTimeout, WorkPool
 
@@ -50,8 +51,7 @@ async def test_a_result_that_comes_after_the_limit_is_a_timeout_and_costs_the_wo
 
 async def test_a_result_that_nobody_wants_any_more_costs_the_worker_too() -> None:
     async with WorkPool(Stubborn, max_size=1) as pool:
-        with anyio.move_on_after(0.05):
-            await pool.execute(0.3)
+        await cut(pool.execute, 0.3)
         assert await pool.execute(0) == "done"
         assert Stubborn.made == 2
         assert (pool.statistics().succeeded, pool.statistics().unfinished) == (1, 1)

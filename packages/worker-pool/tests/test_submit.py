@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
+from cutting import cut
 
 from worker_pool import Failure, NotStarted, Retry, Settle, Success, TaskTimeout, WorkerLost, WorkFailed, WorkPool
 from worker_pool.testing import check_worker
@@ -557,8 +558,7 @@ async def test_a_cancelled_call_lets_go_at_once_and_its_worker_is_replaced() -> 
     async with WorkPool(make, max_size=1, concurrency=2) as pool, anyio.create_task_group() as group:
         group.start_soon(pool.execute, "neighbour")
         await anyio.wait_all_tasks_blocked()
-        with anyio.move_on_after(0.01):
-            await pool.execute("cut")
+        await cut(pool.execute, "cut")
         first = make.made[0]
         assert not first.destroyed
         first.answer()
@@ -574,8 +574,7 @@ async def test_a_cancelled_call_lets_go_at_once_and_its_worker_is_replaced() -> 
 async def test_a_worker_that_survives_keeps_its_place_taken_and_its_late_answer_is_dropped() -> None:
     make = Pooled(survives_cancel=True)
     async with WorkPool(make, max_size=1) as pool, anyio.create_task_group() as group:
-        with anyio.move_on_after(0.01):
-            await pool.execute("cut")
+        await cut(pool.execute, "cut")
         results: list[Any] = []
 
         async def ask() -> None:

@@ -6,21 +6,17 @@ Each of these once slept for ever. None depends on who runs first.
 from __future__ import annotations
 
 import itertools
-import sys
-from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
+from memory_acks import MemoryAcks
 
 from worker_pool import Retry, Success, WorkFailed, WorkPool
 from worker_pool._watchdog import Watchdog
 from worker_pool.testing import FakeWorkers, Hang
-
-sys.path.insert(0, str(Path(__file__).parent))  # importlib mode does not
-from memory_acks import MemoryAcks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

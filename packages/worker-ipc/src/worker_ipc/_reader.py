@@ -26,6 +26,9 @@ _DRAIN = 16 * 2**20
 """Bytes read at most from a dead peer: above any kernel buffer; who writes more than that is a grandchild."""
 
 
+_NOTHING = memoryview(b"")
+
+
 class Sink(Protocol):
     """Who receives."""
 
@@ -82,6 +85,9 @@ class Reader:
         if not self.done:
             self.done = True
             self._watch.close()
+            # A channel that has ended is held by its parts until the garbage collector comes by, which may be after
+            # hundreds of others: without this, each would hold 64 KiB until then.
+            self._view, self._buffers = _NOTHING, (_NOTHING,)
 
     def drain(self) -> None:
         """Read what a dead peer has left behind, at once and paused or not; then it is the end of file, held or not."""

@@ -5,6 +5,7 @@ import gc
 import os
 import socket
 import sys
+import tracemalloc
 
 import anyio
 import anyio.lowlevel
@@ -14,7 +15,7 @@ from worker_ipc import ChannelClosed, open_child
 from worker_ipc._reader import CHUNK
 from worker_ipc._readiness import current_loop
 from worker_ipc._writer import HIGH_WATER, Writer
-from worker_testkit import evil, read, step, write
+from worker_testkit import evil, exit_with, read, step, write
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_leaks")]
 
@@ -259,3 +260,24 @@ async def test_senders_who_wait_for_the_kernel_sleep_meanwhile():
                 await anyio.wait_all_tasks_blocked()
             writer.stop()
             loop.close()
+
+
+@pytest.mark.fault(89)
+async def test_a_channel_that_has_ended_holds_no_buffers_until_the_collector_comes():
+    async def life():
+        async with open_child(evil(exit_with(0))) as channel:
+            with pytest.raises(ChannelClosed):
+                await channel.listen_once()
+
+    await life()
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        for _ in range(10):
+            await life()
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert held < 10 * CHUNK

@@ -118,6 +118,8 @@ class Killer:
                 with suppress(ProcessLookupError):
                     os.kill(chance.choice(sorted(self.living)), signal.SIGKILL)
                     self.kills += 1
+            if not self.kills % 100:
+                gc.collect()  # how much garbage the collector lets gather says nothing about what grows
 
 
 async def run_pool(make: Callable[[], Any], ledger: Ledger, killer: Killer, **options: Any) -> None:
@@ -129,7 +131,6 @@ async def run_pool(make: Callable[[], Any], ledger: Ledger, killer: Killer, **op
 
 
 def resident() -> int:
-    gc.collect()  # whether what is garbage is collected by now says nothing about growth
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 

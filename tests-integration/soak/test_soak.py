@@ -6,7 +6,6 @@ The default run takes half a minute per event loop; `nox -s soak` sets SOAK_SECO
 the ten thousand starts that are promised.
 """
 
-import gc
 import itertools
 import os
 import random
@@ -118,8 +117,6 @@ class Killer:
                 with suppress(ProcessLookupError):
                     os.kill(chance.choice(sorted(self.living)), signal.SIGKILL)
                     self.kills += 1
-            if not self.kills % 100:
-                gc.collect()  # how much garbage the collector lets gather says nothing about what grows
 
 
 async def run_pool(make: Callable[[], Any], ledger: Ledger, killer: Killer, **options: Any) -> None:

@@ -37,22 +37,12 @@ class Answers:
     """`patient`: until the first function is registered, requests are held (up to `limit`), not refused.
 
     A child is patient: it may have to load something before it can say what it answers. A parent is not: a language
-    server that asks its client something waits for the refusal. `break_off` ends the conversation with a peer whose
-    request can't be answered at all.
+    server that asks its client something waits for the refusal.
     """
 
-    def __init__(
-        self,
-        stream: MessageStream[Any],
-        group: TaskGroup,
-        break_off: Callable[[ProtocolError], None],
-        *,
-        patient: bool,
-        limit: int,
-    ) -> None:
+    def __init__(self, stream: MessageStream[Any], group: TaskGroup, *, patient: bool, limit: int) -> None:
         self._stream = stream
         self._group = group
-        self._break_off = break_off
         self._patient = patient
         self._limit = limit
         self._held: list[tuple[Message, int]] = []
@@ -204,7 +194,7 @@ class Answers:
         try:
             self._reply(_rpc.error(id, code, text))
         except EncodeError as error:  # nothing but the id is the peer's own
-            self._break_off(ProtocolError(f"the id of a request must be one that can be sent back: {error}"))
+            self._stream.ended(ProtocolError(f"the id of a request must be one that can be sent back: {error}"))
 
     def _reply(self, reply: Message) -> None:
         self._stream.post(reply, now=True)

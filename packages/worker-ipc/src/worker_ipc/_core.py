@@ -63,7 +63,7 @@ class Core(Ending):
         self.stream: MessageStream[Any] = MessageStream(
             loop, descriptors, codec, self, max_message=max_message, write_through=is_child
         )
-        self.answers: Answers = Answers(self.stream, group, self.break_off, patient=is_child, limit=mailbox)
+        self.answers: Answers = Answers(self.stream, group, patient=is_child, limit=mailbox)
         self._max_queued = max(MAX_QUEUED, max_message)
         self.removers: list[Callable[[], None]] | None = None
         self.received_count: int = 0

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import weakref
+from contextvars import Context, ContextVar, copy_context
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -54,6 +57,45 @@ async def test_an_async_source_is_asked_again_when_all_workers_were_retired(size
     with anyio.fail_after(20):
         async with WorkPool(lambda: execute, max_size=size, concurrency=2, retire=lambda w: w.tasks >= 10) as pool:
             assert (await pool.process(numbers(200))).succeeded == 200
+
+
+@pytest.mark.fault(91)
+@pytest.mark.parametrize("concurrency", [1, 2])
+async def test_a_worker_that_is_gone_is_not_kept_by_the_one_in_its_place(concurrency: int) -> None:
+    """Every worker was made in the context of the one before, and so kept all that were before it."""
+    made: list[weakref.ref[OneShot]] = []
+
+    class OneShot:
+        context: Context  # as a channel keeps it for its callbacks, and an event loop for its timers
+
+        def __init__(self) -> None:
+            made.append(weakref.ref(self))
+            self.context = copy_context()
+
+        async def execute(self, x: int) -> None: ...
+
+    async with WorkPool(OneShot, max_size=1, concurrency=concurrency, retire=lambda worker: True) as pool:
+        assert (await pool.process(range(20))).succeeded == 20
+        gc.collect()
+        assert len(made) >= 10
+        assert sum(ref() is not None for ref in made) <= 2, "the last one, and the one in its place"
+
+
+async def test_every_worker_starts_with_the_context_variables_of_the_block_that_opened_the_pool() -> None:
+    where = ContextVar("where", default="nowhere")
+
+    def make() -> Any:
+        found = where.get()
+
+        async def execute(x: int) -> str:
+            return found
+
+        return execute
+
+    where.set("pool")
+    async with WorkPool(make, max_size=1, retire=lambda worker: True) as pool:
+        where.set("call")
+        assert [await pool.execute(x) for x in range(3)] == ["pool"] * 3
 
 
 def fails(error: Exception) -> bool:

@@ -159,7 +159,7 @@ class Engine:
         host = Host(self, self._number)
         self.hosts.add(host)
         self.watchdog.watched.add(host)
-        self._group.start_soon(host.run)
+        self.home.call(self._group.start_soon, host.run)
         return host
 
     def started(self, host: Host, event: WorkerStarted) -> None:

@@ -1,9 +1,14 @@
-"""The event loop that a pool belongs to. What a call waits for is told there: from elsewhere it would wait for ever."""
+"""The event loop, and the context, that a pool belongs to.
+
+What a call waits for is told in that loop: from elsewhere it would wait for ever. The context is that of the block
+which entered the pool. Workers start in it, not in that of the moment: this may be the context of the worker whose
+place the new one takes, and each would keep its predecessor for as long as it lives.
+"""
 
 from __future__ import annotations
 
 import sys
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +26,8 @@ ELSEWHERE = (
 class Home:
     """Where a pool was entered. Nowhere, until `enter`, and after `leave`."""
 
+    _context: Context
+
     def __init__(self) -> None:
         self._loop: Any = None
         self._thread = 0  # of the event loop, while it runs; no thread has this number
@@ -29,12 +36,16 @@ class Home:
 
     def enter(self) -> None:
         """It is here."""
-        self._loop, self._thread = current_token(), get_ident()
+        self._loop, self._thread, self._context = current_token(), get_ident(), copy_context()
         if "asyncio" in sys.modules:  # under trio it may never be needed, and is dear to import
             import asyncio
 
             self._running = asyncio._get_running_loop  # pyright: ignore[reportPrivateUsage] # it is in __all__ there
         self._host = self._running()
+
+    def call(self, function: Callable[..., object], *arguments: object) -> None:
+        """Call `function` in a context of its own, like that of the block which entered the pool."""
+        self._context.copy().run(function, *arguments)
 
     def leave(self) -> None:
         """The event loop is no more."""

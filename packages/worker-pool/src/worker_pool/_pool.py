@@ -73,7 +73,7 @@ class WorkPool(Generic[In, Out]):
 
     A cancelled or timed-out execute costs its worker, once its neighbours on that worker have finished: nobody
     knows what state it is in. The pool belongs to the event loop and the block in which it was entered: a call from
-    elsewhere raises RuntimeError.
+    elsewhere raises RuntimeError. Its workers see the context variables of that block, whichever call needs them first.
     """
 
     @overload

@@ -33,3 +33,9 @@ def _interruptible() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """Another one in each repetition (`--repeat`), the same one whenever that is repeated."""
+    return int(request.getfixturevalue("repetition")) if "repetition" in request.fixturenames else 1

@@ -17,11 +17,3 @@ def checked(no_leaks: None) -> None:
 def importable(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let children import `functions`: they look where their parent looks."""
     monkeypatch.setattr(sys, "path", [str(HERE), *sys.path])
-
-
-@pytest.fixture
-def seed(request: pytest.FixtureRequest) -> int:
-    """Another one in each repetition (`--repeat`), the same one whenever that is repeated."""
-    seed = int(request.getfixturevalue("repetition")) if "repetition" in request.fixturenames else 1
-    print(f"seed {seed}", file=sys.stderr)  # shown if the test fails
-    return seed

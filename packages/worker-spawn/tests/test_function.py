@@ -269,8 +269,8 @@ async def test_in_process_for_a_debugger() -> None:
 async def test_what_threads_of_the_child_log_mixes_with_no_result(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL, "of.a.thread")
     make = partial(function_worker, "functions:nap_a_little", setup="functions:start_talkers", stderr="capture")
-    async with WorkPool(make, max_size=1) as pool, pool.stream(range(1000), ordered=True) as outcomes:
-        assert [outcome.unwrap() async for outcome in outcomes] == list(range(1000))
+    async with WorkPool(make, max_size=1) as pool, pool.stream(range(300), ordered=True) as outcomes:
+        assert [outcome.unwrap() async for outcome in outcomes] == list(range(300))
 
 
 async def test_what_threads_log_arrives(caplog: pytest.LogCaptureFixture) -> None:
@@ -285,8 +285,8 @@ async def test_a_forked_copy_of_the_child_disturbs_nothing() -> None:
     async with WorkPool(
         partial(function_worker, "functions:with_a_forked_helper", stderr="capture"), max_size=1
     ) as pool:
-        async with pool.stream(range(20_000), ordered=True) as outcomes:
-            assert [outcome.unwrap() async for outcome in outcomes] == list(range(20_000))
+        async with pool.stream(range(4_000), ordered=True) as outcomes:
+            assert [outcome.unwrap() async for outcome in outcomes] == list(range(4_000))
 
 
 async def test_a_copy_that_returns_is_not_the_worker() -> None:

@@ -77,13 +77,13 @@ def noters(kind: str, tmp_path: Path) -> Noters:
 async def test_a_death_in_the_instant_before_an_input_is_unseen(noters: Noters) -> None:
     async with WorkPool(noters, max_size=1) as pool:
         await pool.execute([0, None])
-        for number in range(1, 21):
+        for number in range(1, 7):
             kill_unseen(noters.workers[-1].pid)
             with anyio.fail_after(10):
                 assert await pool.execute([number, None]) == noters.workers[-1].pid
         assert pool.statistics().retried == 0
-    assert noters.begun() == Counter(range(21))
-    assert len(noters.workers) == 21
+    assert noters.begun() == Counter(range(7))
+    assert len(noters.workers) == 7
 
 
 @pytest.mark.fault(38)
@@ -118,11 +118,11 @@ async def test_all_the_requests_that_a_dead_child_was_sent_run_elsewhere(noters:
 @every_kind
 async def test_an_input_that_was_begun_never_runs_again(noters: Noters) -> None:
     async with WorkPool(noters, max_size=1) as pool:
-        for number in range(5):
+        for number in range(3):
             with anyio.fail_after(10), pytest.raises(WorkerDied, match="SIGKILL during execute") as caught:
                 await pool.execute([number, "die"])
             assert not caught.value.not_started
-    assert noters.begun() == Counter(range(5))
+    assert noters.begun() == Counter(range(3))
 
 
 @pytest.mark.stress
@@ -142,10 +142,10 @@ async def test_whenever_children_are_killed_each_input_ends_once_and_begins_once
 
     async with WorkPool(noters, max_size=3) as pool, anyio.create_task_group() as group:
         group.start_soon(kill_now_and_then, random.Random(seed))
-        async with pool.stream([[number, "work"] for number in range(200)]) as outcomes:
+        async with pool.stream([[number, "work"] for number in range(60)]) as outcomes:
             ended = [outcome async for outcome in outcomes]
         group.cancel_scope.cancel()
-    assert sorted(outcome.input[0] for outcome in ended) == list(range(200))
+    assert sorted(outcome.input[0] for outcome in ended) == list(range(60))
     for outcome in ended:
         if isinstance(outcome, Failure):
             assert isinstance(outcome.error, WorkerDied)

@@ -17,7 +17,7 @@ from worker_testkit import Cut, sweep_cancellation
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-pytestmark = [pytest.mark.anyio, pytest.mark.fault(96), pytest.mark.stress, pytest.mark.usefixtures("no_leaks")]
+pytestmark = [pytest.mark.anyio, pytest.mark.fault(96), pytest.mark.usefixtures("no_leaks")]
 
 
 class Ledger:
@@ -163,6 +163,7 @@ async def test_a_whole_pool_cancelled_anywhere_ends_its_workers(
     assert cuts[-1].finished
 
 
+@pytest.mark.stress
 @pytest.mark.parametrize("how", ["result", "timeout", "cancel"])
 async def test_the_ends_of_an_input_race(how: str, seed: int) -> None:
     """Result, timeout, cancellation and shutdown of the same inputs at about the same time: one end for each."""
@@ -205,6 +206,7 @@ async def test_the_ends_of_an_input_race(how: str, seed: int) -> None:
     assert ledger.running == 0
 
 
+@pytest.mark.stress
 @pytest.mark.fault(97)
 async def test_an_input_handed_to_a_lane_that_is_cut_in_that_instant_is_run_elsewhere_or_ended() -> None:
     """A memory stream gives one in the tick in which its consumer is cancelled."""
@@ -233,6 +235,7 @@ async def test_an_input_handed_to_a_lane_that_is_cut_in_that_instant_is_run_else
             assert len(seen) + len(left) + unfinished >= 1, "it has not vanished without a word"
 
 
+@pytest.mark.stress
 async def test_a_stormy_day_balances(seed: int) -> None:
     """The ledger of a soak test, in short: what came in is what came out."""
     generator = random.Random(seed)

@@ -142,10 +142,10 @@ async def test_whenever_children_are_killed_each_input_ends_once_and_begins_once
 
     async with WorkPool(noters, max_size=3) as pool, anyio.create_task_group() as group:
         group.start_soon(kill_now_and_then, random.Random(seed))
-        async with pool.stream([[number, "work"] for number in range(60)]) as outcomes:
+        async with pool.stream([[number, "work"] for number in range(40)]) as outcomes:
             ended = [outcome async for outcome in outcomes]
         group.cancel_scope.cancel()
-    assert sorted(outcome.input[0] for outcome in ended) == list(range(60))
+    assert sorted(outcome.input[0] for outcome in ended) == list(range(40))
     for outcome in ended:
         if isinstance(outcome, Failure):
             assert isinstance(outcome.error, WorkerDied)

@@ -38,4 +38,5 @@ def _interruptible() -> Iterator[None]:
 @pytest.fixture
 def seed(request: pytest.FixtureRequest) -> int:
     """Another one in each repetition (`--repeat`), the same one whenever that is repeated."""
-    return int(request.getfixturevalue("repetition")) if "repetition" in request.fixturenames else 1
+    parameters = request.node.callspec.params if hasattr(request.node, "callspec") else {}
+    return int(parameters.get("repetition", 1))

@@ -56,7 +56,7 @@ def no_readers() -> None:
 @pytest.mark.parametrize("make", [Reader, Refused])
 async def test_an_init_that_fails_may_leave_a_scope_open_for_destroy(make: Any, no_readers: None) -> None:
     with anyio.fail_after(5) as scope:
-        async with WorkPool(make, max_size=1, init_timeout=0.05, start_backoff=0) as pool:
+        async with WorkPool(make, max_size=1, init_timeout=0.5, start_backoff=0) as pool:
             assert await pool.execute("a") == "a"
     assert not scope.cancel_called
     assert (Reader.starts, Reader.ends) == (2, 2)

@@ -55,7 +55,7 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 def orders(seed: int) -> list[Order]:
     """Every other input is answered at once; those between come before, at or after the limit, one surely after it."""
     chance = random.Random(seed)
-    slow = [1.5, *(chance.uniform(0.5, 1.5) for _ in range(3))]
+    slow = [10, *(chance.uniform(0.5, 1.5) for _ in range(3))]
     return [(number, LIMIT * slow[number // 2] if number % 2 == 0 else 0.0) for number in range(8)]
 
 

@@ -113,13 +113,14 @@ class AckFeed(Feed):
         self, job: Job, verb: Callable[[], Awaitable[bool]], settled: Callable[[bool], None]
     ) -> None:
         is_ours = False
-        with anyio.CancelScope(shield=True, deadline=anyio.current_time() + self.engine.options.destroy_timeout):
-            try:
+        deadline = anyio.current_time() + self.engine.options.destroy_timeout
+        try:
+            with anyio.CancelScope(shield=True, deadline=deadline):
                 is_ours = bool(await verb())  # None is no yes
-            except BaseException as error:  # a broker that is away: the lease will run out, and the delivery come again
-                if not is_failure(error):
-                    raise
-                log.warning("a delivery could not be settled", exc_info=True)
+        except BaseException as error:  # a broker that is away: the lease will run out, and the delivery come again
+            if not is_failure(error):
+                raise
+            log.warning("a delivery could not be settled", exc_info=True)
         self._held.pop(cast(DeliveryJob, job), None)
         settled(is_ours)
 
@@ -136,17 +137,17 @@ class AckFeed(Feed):
 
     async def _renew_once(self, lease: float) -> None:
         held = list(self._held)
-        with anyio.move_on_after(lease / RENEWALS):
-            try:
+        lost: list[DeliveryJob | None] = []
+        try:
+            with anyio.move_on_after(lease / RENEWALS):
                 lost = [_job_of(one, held) for one in await self._source.renew([job.delivery for job in held])]
-            except BaseException as error:  # again in a third of a lease
-                if not is_failure(error):
-                    raise
-                log.warning("leases could not be renewed", exc_info=True)
-                return
-            for job in lost:
-                if job is not None and self._held.get(job) is False:  # else it is settled, and only looks lost
-                    self._cut(job)
+        except BaseException as error:  # again in a third of a lease
+            if not is_failure(error):
+                raise
+            log.warning("leases could not be renewed", exc_info=True)
+        for job in lost:
+            if job is not None and self._held.get(job) is False:  # else it is settled, and only looks lost
+                self._cut(job)
 
     def _cut(self, job: DeliveryJob) -> None:
         if job in self.stock:

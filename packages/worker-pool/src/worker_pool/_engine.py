@@ -11,6 +11,7 @@ from ._demand import Demand
 from ._errors import PoolBroken, PoolClosed, told
 from ._events import Events, TaskFinished, TaskStarted, WorkerStarted, WorkerStartFailed, WorkerStopped, log
 from ._feeds import Feed
+from ._foreign import foreign_dropped
 from ._home import Home, own_home
 from ._host import Host
 from ._nesting import Nesting
@@ -292,7 +293,7 @@ class Engine:
     async def _shielded(self, function: Callable[..., Coroutine[Any, Any, object]], arguments: Iterable[Any]) -> None:
         own_home.set(self.home)
         try:
-            with anyio.CancelScope(shield=True):
+            with foreign_dropped(), anyio.CancelScope(shield=True):
                 await function(*arguments)
         except (KeyboardInterrupt, SystemExit):
             self.interrupted()

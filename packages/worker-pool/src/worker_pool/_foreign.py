@@ -2,14 +2,21 @@
 
 A cancellation may be nobody's: on asyncio, `await task` raises CancelledError where somebody cancelled that task, and
 many client libraries let it out. To the pool it is an error of the code that raised it, and not its own end.
+
+It may also be raised in place of one of ours. A cancel scope knows only its own, and lets it pass: whether it is
+foreign is asked outside of the scope, where nobody has asked for ours any more.
 """
 
 from __future__ import annotations
 
 import sys
-from typing import Any, cast
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 
 def is_foreign(error: BaseException) -> bool:
@@ -33,6 +40,16 @@ def is_of_one(error: BaseException) -> bool:
 def is_failure(error: BaseException) -> bool:
     """Tell whether `error` is one of the code that raised it, and not the end of this task or of the program."""
     return isinstance(error, Exception) or is_foreign(error)
+
+
+@contextmanager
+def foreign_dropped() -> Generator[None]:
+    """Around a scope: drop what was raised in place of its cancellation."""
+    try:
+        yield
+    except BaseException as error:
+        if not is_foreign(error):
+            raise
 
 
 def times_asked() -> int:

@@ -144,7 +144,7 @@ class Lane:
                     with anyio.CancelScope() as self._scope:
                         await self._run_many()
                 except BaseException as error:
-                    if self._verdict is None or not is_of_one(error):
+                    if self._verdict is None or not (is_of_one(error) or is_foreign(error)):
                         raise
                     log.debug("an execute that was cut short raised", exc_info=True)
                 self._execute_verdict()

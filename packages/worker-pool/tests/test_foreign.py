@@ -1,0 +1,156 @@
+"""A cancellation of the pool's own, for which code of the user's raises one of somebody else's.
+
+A library does that which waits for a task of its own, or swallows what it is told to end by. On asyncio the two look
+the same; a cancel scope knows only its own, and lets the other pass. It must end no more than ours was to end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+from memory_acks import MemoryAcks, MemoryDelivery
+
+from worker_pool import TaskTimeout, WorkPool
+from worker_pool.testing import FakeWorkers
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.parametrize("anyio_backend", ["asyncio"]),  # on trio nobody can raise one
+    pytest.mark.fault(96),
+    pytest.mark.usefixtures("no_leaks"),
+]
+
+
+async def hang(*_: Any) -> Any:
+    """Wait to be cancelled, and raise another cancellation for that."""
+    with suppress(asyncio.CancelledError):
+        await anyio.sleep_forever()
+    raise asyncio.CancelledError
+
+
+async def test_an_input_that_takes_too_long_has_timed_out() -> None:
+    go = anyio.Event()
+
+    async def execute(x: str) -> str:
+        await (hang() if x == "slow" else go.wait())
+        return x
+
+    results: list[str] = []
+
+    async def neighbour() -> None:
+        results.append(await pool.execute("neighbour"))
+
+    with anyio.fail_after(5):
+        async with WorkPool(lambda: execute, max_size=1, concurrency=2, execute_timeout=0.1) as pool:
+            with pytest.raises(TaskTimeout):
+                await pool.execute("slow")
+            go.set()
+            async with anyio.create_task_group() as group:
+                group.start_soon(neighbour)
+            assert pool.statistics().started == 2
+    assert results == ["neighbour"]
+
+
+async def test_a_neighbour_of_one_that_takes_too_long_goes_on() -> None:
+    begun, go = anyio.Event(), anyio.Event()
+
+    async def execute(x: str) -> str:
+        if x == "slow":
+            await hang()
+        begun.set()
+        await go.wait()
+        return x
+
+    results: list[str] = []
+
+    async def neighbour() -> None:
+        results.append(await pool.execute("neighbour"))
+
+    with anyio.fail_after(5):
+        async with WorkPool(lambda: execute, max_size=1, concurrency=2) as pool, anyio.create_task_group() as group:
+            group.start_soon(neighbour)
+            await begun.wait()
+            with anyio.move_on_after(0.01):
+                await pool.execute("slow")
+            go.set()
+    assert results == ["neighbour"]
+
+
+async def test_a_lease_that_could_not_be_renewed_in_time_is_renewed_again(caplog: pytest.LogCaptureFixture) -> None:
+    class Slow(MemoryAcks):
+        renewals = 0
+
+        async def renew(self, deliveries: Any) -> Any:
+            self.renewals += 1
+            if self.renewals == 3:
+                go.set()
+            await hang()
+
+    go, source = anyio.Event(), Slow(["a"], lease=0.03)
+    source.close()
+
+    async def execute(x: str) -> str:
+        await go.wait()
+        return x
+
+    with anyio.fail_after(5):
+        async with WorkPool(lambda: execute, max_size=1) as pool:
+            assert (await pool.process(source)).succeeded == 1
+            assert await pool.execute("b") == "b"
+
+
+@pytest.mark.parametrize("verb", ["ack", "nack"])
+async def test_a_delivery_that_could_not_be_settled_in_time_is_lost(verb: str) -> None:
+    async def settle(delivery: MemoryDelivery, *_: Any) -> Any:
+        delivery.source.held.discard(delivery)  # its lease is over
+        return await hang()
+
+    source = MemoryAcks(["a"])
+    source.close()
+    with anyio.fail_after(5), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MemoryDelivery, verb, settle)
+        workers = FakeWorkers([ValueError() if verb == "nack" else "done"])
+        async with WorkPool(workers, max_size=1, destroy_timeout=0.05) as pool:
+            summary = await pool.process(source, on_failure=lambda failure: None)
+            assert await pool.execute("b") == "b"
+    assert (summary.succeeded, summary.lost) == (int(verb == "ack"), 1)
+
+
+async def test_a_source_that_is_asked_when_its_call_ends() -> None:
+    asked = anyio.Event()
+
+    class Source:
+        def __aiter__(self) -> AsyncIterator[Any]:
+            return self
+
+        async def __anext__(self) -> Any:
+            asked.set()
+            return await hang()
+
+    with anyio.fail_after(5):
+        async with WorkPool(FakeWorkers(), max_size=1) as pool:
+            async with pool.stream(Source()):
+                await asked.wait()
+            assert await pool.execute("b") == "b"
+
+
+async def test_a_generator_that_cannot_be_closed_in_time() -> None:
+    async def numbers() -> AsyncIterator[int]:
+        try:
+            for number in range(10):
+                yield number
+        finally:
+            await hang()
+
+    with anyio.fail_after(5):
+        async with WorkPool(FakeWorkers(), max_size=1, destroy_timeout=0.05) as pool:
+            async with pool.stream(numbers()) as outcomes:
+                assert (await anext(outcomes)).unwrap() == 0
+            assert await pool.execute("b") == "b"

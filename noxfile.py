@@ -204,12 +204,16 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "bench", *session.posargs)
 
 
-@nox.session(python=OLDEST, default=False, allow_parallel=False)
-def stress(session: nox.Session) -> None:
-    """Every test marked `stress`, 200 times over."""
+@nox.session(python=OLDEST, default=False)
+@nox.parametrize(
+    "tests",
+    [*(f"packages/{package}" for package in META_BRINGS), "tests-integration"],
+    ids=[*META_BRINGS, "integration"],
+)
+def stress(session: nox.Session, tests: str) -> None:
+    """Every test marked `stress`, 200 times over: two hours; half of it with `nox --parallel 3 -s stress`."""
     sync(session, "--all-packages", "--group", "integration")
-    args = ["-m", "stress", "-p", "worker_testkit.repeat", "--repeat=200", "packages", "tests-integration"]
-    pytest(session, *args)
+    pytest(session, "-m", "stress", "-p", "worker_testkit.repeat", "--repeat=200", tests)
 
 
 @nox.session(python=OLDEST, default=False, allow_parallel=False)

@@ -37,6 +37,11 @@ def is_of_one(error: BaseException) -> bool:
     return isinstance(error, Exception | SystemExit | GeneratorExit)
 
 
+def is_survivable(error: BaseException) -> bool:
+    """Tell whether whoever ran the code that raised `error` may go on: it ends an input, or less, and not the task."""
+    return is_of_one(error) or is_foreign(error)
+
+
 def is_failure(error: BaseException) -> bool:
     """Tell whether `error` is one of the code that raised it, and not the end of this task or of the program."""
     return isinstance(error, Exception) or is_foreign(error)

@@ -17,7 +17,7 @@ from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from ._errors import TaskAborted, TaskTimeout
 from ._events import log
-from ._foreign import is_foreign, is_of_one
+from ._foreign import is_of_one, is_survivable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -144,7 +144,7 @@ class Lane:
                     with anyio.CancelScope() as self._scope:
                         await self._run_many()
                 except BaseException as error:
-                    if self._verdict is None or not (is_of_one(error) or is_foreign(error)):
+                    if self._verdict is None or not is_survivable(error):
                         raise
                     log.debug("an execute that was cut short raised", exc_info=True)
                 self._execute_verdict()
@@ -260,7 +260,7 @@ class Lane:
         """Whether what `execute` raised is the end of its input alone."""
         if self._verdict is not None:  # it was cut: the verdict tells its end
             return False
-        return is_of_one(error) or is_foreign(error)
+        return is_survivable(error)
 
     def _fail(self, job: Job, error: BaseException, started: float, ended: float) -> None:
         self.job = None

@@ -11,7 +11,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from ._events import log
-from ._foreign import is_foreign, is_of_one
+from ._foreign import is_foreign, is_survivable
 from ._job import Job
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class Pump:
         try:
             await self._close()
         except BaseException as error:
-            if not (is_of_one(error) or is_foreign(error)):
+            if not is_survivable(error):
                 raise
             # The end of a generator that is closed, as a task group around its `yield` wraps it, is no error.
             group: Any = error

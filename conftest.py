@@ -7,7 +7,7 @@ project promises is about children in other languages, so there its absence is a
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -38,5 +38,15 @@ def _interruptible() -> Iterator[None]:
 @pytest.fixture
 def seed(request: pytest.FixtureRequest) -> int:
     """Another one in each repetition (`--repeat`), the same one whenever that is repeated."""
+    return _repetition(request) or 1
+
+
+@pytest.fixture
+def rounds(request: pytest.FixtureRequest) -> Callable[[int], int]:
+    """How often a test repeats itself within: as often as it says, or a fifth of that if `--repeat` repeats it too."""
+    return (lambda count: max(1, count // 5)) if _repetition(request) else (lambda count: count)
+
+
+def _repetition(request: pytest.FixtureRequest) -> int | None:
     parameters = request.node.callspec.params if hasattr(request.node, "callspec") else {}
-    return int(parameters.get("repetition", 1))
+    return parameters.get("repetition")

@@ -3,7 +3,7 @@
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -282,9 +282,9 @@ async def test_a_cancelled_task_never_answers_somebody_else(stack: str) -> None:
 @pytest.mark.stress
 @pytest.mark.fault(38)
 @every_stack
-async def test_an_idle_worker_that_was_killed_is_handed_to_nobody(stack: str) -> None:
+async def test_an_idle_worker_that_was_killed_is_handed_to_nobody(stack: str, rounds: Callable[[int], int]) -> None:
     async with pool_of(stack) as pool:
-        for is_noticed in (False, True):
+        for is_noticed in (False, True) * rounds(3):
             victim = await pool.execute(["pid", None])
             kill_unseen(victim)
             if is_noticed:

@@ -165,7 +165,7 @@ async def test_a_whole_pool_cancelled_anywhere_ends_its_workers(
 
 @pytest.mark.stress
 @pytest.mark.parametrize("how", ["result", "timeout", "cancel"])
-async def test_the_ends_of_an_input_race(how: str, seed: int) -> None:
+async def test_the_ends_of_an_input_race(how: str, seed: int, rounds: Callable[[int], int]) -> None:
     """Result, timeout, cancellation and shutdown of the same inputs at about the same time: one end for each."""
     ledger = Ledger()
     generator = random.Random(seed)
@@ -175,7 +175,7 @@ async def test_the_ends_of_an_input_race(how: str, seed: int) -> None:
             await checkpoint()
         return x
 
-    for _ in range(6):
+    for _ in range(rounds(30)):
         ends = 0
         begun = 0
 

@@ -120,14 +120,8 @@ async def test_a_timeout_in_the_instant_of_the_result_gives_one_outcome() -> Non
             seen = [outcome async for outcome in outcomes]
         assert len(seen) == 60
         assert all(isinstance(outcome.error, TaskTimeout) for outcome in seen if isinstance(outcome, Failure))
-        with anyio.fail_after(10):
-            while not isinstance(await outcome_of(pool, 0.0), Success):
-                pass  # on a busy machine even this may take longer
-
-
-async def outcome_of(pool: WorkPool[float, float], x: float) -> Success[float, float] | Failure[float]:
-    async with pool.stream([x]) as outcomes:
-        return await anext(outcomes)
+        async with pool.stream([0.0] * 100) as outcomes:  # on a busy machine some of these take longer too
+            assert 0.0 in [outcome.result async for outcome in outcomes if isinstance(outcome, Success)]
 
 
 async def test_an_execute_that_resists_its_timeout_still_ends_in_a_timeout() -> None:

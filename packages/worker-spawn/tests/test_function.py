@@ -10,7 +10,7 @@ import pickle
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -266,11 +266,14 @@ async def test_in_process_for_a_debugger() -> None:
 
 
 @pytest.mark.stress
-async def test_what_threads_of_the_child_log_mixes_with_no_result(caplog: pytest.LogCaptureFixture) -> None:
+async def test_what_threads_of_the_child_log_mixes_with_no_result(
+    caplog: pytest.LogCaptureFixture, rounds: Callable[[int], int]
+) -> None:
     caplog.set_level(logging.CRITICAL, "of.a.thread")
+    numbers = range(rounds(1000))
     make = partial(function_worker, "functions:nap_a_little", setup="functions:start_talkers", stderr="capture")
-    async with WorkPool(make, max_size=1) as pool, pool.stream(range(300), ordered=True) as outcomes:
-        assert [outcome.unwrap() async for outcome in outcomes] == list(range(300))
+    async with WorkPool(make, max_size=1) as pool, pool.stream(numbers, ordered=True) as outcomes:
+        assert [outcome.unwrap() async for outcome in outcomes] == list(numbers)
 
 
 async def test_what_threads_log_arrives(caplog: pytest.LogCaptureFixture) -> None:
@@ -281,12 +284,13 @@ async def test_what_threads_log_arrives(caplog: pytest.LogCaptureFixture) -> Non
 
 
 @pytest.mark.stress
-async def test_a_forked_copy_of_the_child_disturbs_nothing() -> None:
+async def test_a_forked_copy_of_the_child_disturbs_nothing(rounds: Callable[[int], int]) -> None:
+    numbers = range(rounds(20_000))
     async with WorkPool(
         partial(function_worker, "functions:with_a_forked_helper", stderr="capture"), max_size=1
     ) as pool:
-        async with pool.stream(range(4_000), ordered=True) as outcomes:
-            assert [outcome.unwrap() async for outcome in outcomes] == list(range(4_000))
+        async with pool.stream(numbers, ordered=True) as outcomes:
+            assert [outcome.unwrap() async for outcome in outcomes] == list(numbers)
 
 
 async def test_a_copy_that_returns_is_not_the_worker() -> None:

@@ -74,16 +74,17 @@ def noters(kind: str, tmp_path: Path) -> Noters:
 @pytest.mark.stress
 @pytest.mark.fault(38)
 @every_kind
-async def test_a_death_in_the_instant_before_an_input_is_unseen(noters: Noters) -> None:
+async def test_a_death_in_the_instant_before_an_input_is_unseen(noters: Noters, rounds: Callable[[int], int]) -> None:
+    deaths = rounds(20)
     async with WorkPool(noters, max_size=1) as pool:
         await pool.execute([0, None])
-        for number in range(1, 7):
+        for number in range(1, deaths + 1):
             kill_unseen(noters.workers[-1].pid)
             with anyio.fail_after(10):
                 assert await pool.execute([number, None]) == noters.workers[-1].pid
         assert pool.statistics().retried == 0
-    assert noters.begun() == Counter(range(7))
-    assert len(noters.workers) == 7
+    assert noters.begun() == Counter(range(deaths + 1))
+    assert len(noters.workers) == deaths + 1
 
 
 @pytest.mark.fault(38)
@@ -116,20 +117,25 @@ async def test_all_the_requests_that_a_dead_child_was_sent_run_elsewhere(noters:
 @pytest.mark.stress
 @pytest.mark.fault(15)
 @every_kind
-async def test_an_input_that_was_begun_never_runs_again(noters: Noters) -> None:
+async def test_an_input_that_was_begun_never_runs_again(noters: Noters, rounds: Callable[[int], int]) -> None:
+    deaths = rounds(5)
     async with WorkPool(noters, max_size=1) as pool:
-        for number in range(3):
+        for number in range(deaths):
             with anyio.fail_after(10), pytest.raises(WorkerDied, match="SIGKILL during execute") as caught:
                 await pool.execute([number, "die"])
             assert not caught.value.not_started
-    assert noters.begun() == Counter(range(3))
+    assert noters.begun() == Counter(range(deaths))
 
 
 @pytest.mark.stress
 @pytest.mark.fault(15)
 @pytest.mark.fault(98)
 @every_kind
-async def test_whenever_children_are_killed_each_input_ends_once_and_begins_once(noters: Noters, seed: int) -> None:
+async def test_whenever_children_are_killed_each_input_ends_once_and_begins_once(
+    noters: Noters, seed: int, rounds: Callable[[int], int]
+) -> None:
+    numbers = range(rounds(200))
+
     async def kill_now_and_then(chance: random.Random) -> None:
         due = 1
         while True:
@@ -142,10 +148,10 @@ async def test_whenever_children_are_killed_each_input_ends_once_and_begins_once
 
     async with WorkPool(noters, max_size=3) as pool, anyio.create_task_group() as group:
         group.start_soon(kill_now_and_then, random.Random(seed))
-        async with pool.stream([[number, "work"] for number in range(40)]) as outcomes:
+        async with pool.stream([[number, "work"] for number in numbers]) as outcomes:
             ended = [outcome async for outcome in outcomes]
         group.cancel_scope.cancel()
-    assert sorted(outcome.input[0] for outcome in ended) == list(range(40))
+    assert sorted(outcome.input[0] for outcome in ended) == list(numbers)
     for outcome in ended:
         if isinstance(outcome, Failure):
             assert isinstance(outcome.error, WorkerDied)

@@ -205,10 +205,16 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(python=OLDEST, default=False)
-@nox.parametrize(
+@nox.parametrize(  # the longest first, as above
     "tests",
-    [*(f"packages/{package}" for package in META_BRINGS), "tests-integration"],
-    ids=[*META_BRINGS, "integration"],
+    [
+        "packages/worker-spawn",
+        "tests-integration",
+        "packages/worker-ipc",
+        "packages/worker-pool",
+        "packages/worker-sources",
+    ],
+    ids=["worker-spawn", "integration", "worker-ipc", "worker-pool", "worker-sources"],
 )
 def stress(session: nox.Session, tests: str) -> None:
     """Every test marked `stress`, 200 times over: two hours; half of it with `nox --parallel 3 -s stress`."""

@@ -14,11 +14,11 @@ import anyio
 import pytest
 from memory_acks import MemoryAcks, MemoryDelivery
 
-from worker_pool import TaskTimeout, WorkPool
+from worker_pool import Settle, TaskTimeout, WorkPool
 from worker_pool.testing import FakeWorkers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
 pytestmark = [
     pytest.mark.anyio,
@@ -33,6 +33,55 @@ async def hang(*_: Any) -> Any:
     with suppress(asyncio.CancelledError):
         await anyio.sleep_forever()
     raise asyncio.CancelledError
+
+
+class Later:
+    """A worker whose answers come in a callback of the event loop."""
+
+    batch = 8
+
+    async def execute(self, x: Any) -> Any:
+        return x
+
+    def submit(self, inputs: list[Any], settle: Settle) -> None:
+        asyncio.get_running_loop().call_soon(settle.many, [(i, x, None) for i, x in enumerate(inputs)])
+
+
+def cancelled_after(count: int) -> Iterator[int]:
+    """As a source that asks a task, or a future, which somebody has cancelled."""
+    yield from range(count)
+    raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize("worker", [FakeWorkers(), Later], ids=["execute", "submit"])
+@pytest.mark.parametrize("count", [0, 3, 20])
+async def test_a_plain_source_that_raises_one_has_raised_an_error(worker: Any, count: int) -> None:
+    with anyio.fail_after(5):
+        async with WorkPool(worker, max_size=1) as pool:
+            with pytest.raises(RuntimeError, match="raised a cancellation of a task that is not ours") as caught:
+                await pool.process(cancelled_after(count))
+            assert isinstance(caught.value.__cause__, asyncio.CancelledError)
+            seen: list[Any] = []
+            with pytest.raises(RuntimeError, match="not ours"):
+                async with pool.stream(cancelled_after(count)) as outcomes:
+                    async for outcome in outcomes:
+                        seen.append(outcome.unwrap())
+            assert sorted(seen) == list(range(count))
+            assert await pool.execute("b") == "b"
+            statistics = pool.statistics()
+    assert (statistics.succeeded, statistics.unfinished, statistics.started) == (2 * count + 1, 0, 1)
+
+
+async def test_a_source_that_exits_at_once_ends_its_call_too() -> None:
+    def leave() -> Iterator[int]:
+        raise SystemExit(3)
+        yield 1
+
+    with pytest.raises(BaseException) as caught:  # noqa: PT011 - alone, or in the group of the pool's tasks
+        async with WorkPool(Later, max_size=1, min_size=1) as pool:
+            await pool.execute(0)  # its worker is there, and idle: the call takes its first input at once
+            await pool.process(leave())
+    assert isinstance(caught.value, SystemExit)
 
 
 async def test_an_input_that_takes_too_long_has_timed_out() -> None:

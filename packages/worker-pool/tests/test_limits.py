@@ -73,6 +73,70 @@ async def test_a_worker_may_survive_what_was_cut_short() -> None:
         assert pool.statistics().started == 1
 
 
+class Resettable:
+    """Notes in which state it executes what."""
+
+    def __init__(self, **attributes: Any) -> None:
+        self.active = self.is_clean = self.stays_active = True
+        self.seen: list[tuple[str, bool]] = []
+        self.__dict__.update(attributes)
+
+    async def execute(self, x: str) -> str:
+        self.seen.append((x, self.is_clean))
+        self.is_clean = False
+        if x == "slow":
+            try:
+                await anyio.sleep_forever()
+            finally:
+                self.active = self.stays_active
+        elif x == "late":  # its result comes in the moment after its limit: it is one
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(0.1)
+        return x
+
+    async def release(self) -> None:
+        self.is_clean = True
+
+
+@pytest.mark.fault(28)
+async def test_after_what_was_cut_short_the_worker_is_released_before_the_next() -> None:
+    made = [Resettable(survives_cancel=True)]
+    async with WorkPool(lambda: made[0], max_size=1, execute_timeout=0.05) as pool:
+        with pytest.raises(TaskTimeout):
+            await pool.execute("slow")
+        assert await pool.execute("next") == "next"
+        assert pool.statistics().started == 1
+    assert made[0].seen == [("slow", True), ("next", True)]
+
+
+@pytest.mark.fault(28)
+async def test_a_worker_that_ended_with_what_was_cut_short_gets_nothing_more() -> None:
+    made: list[Resettable] = []
+
+    def make() -> Resettable:
+        made.append(Resettable(survives_cancel=True, stays_active=False))
+        return made[-1]
+
+    async with WorkPool(make, max_size=1, execute_timeout=0.05) as pool:
+        with pytest.raises(TaskTimeout):
+            await pool.execute("slow")
+        assert await pool.execute("next") == "next"
+    assert [worker.seen for worker in made] == [[("slow", True)], [("next", True)]]
+
+
+@pytest.mark.fault(33)
+async def test_a_result_in_the_moment_of_its_timeout_leaves_a_worker_that_is_released(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("worker_pool._lane.MOMENT", 5)  # however busy the machine
+    worker = Resettable()
+    async with WorkPool(lambda: worker, max_size=1, execute_timeout=0.05) as pool:
+        assert await pool.execute("late") == "late"
+        assert await pool.execute("next") == "next"
+        assert pool.statistics().started == 1
+    assert worker.seen == [("late", True), ("next", True)]
+
+
 async def test_the_neighbours_of_a_timed_out_input_finish_first() -> None:
     go = anyio.Event()
     workers = FakeWorkers([Hang(go), Hang, Hang(go)])

@@ -72,3 +72,9 @@ def test_the_errors_of_which_that_is_said_are_all_there_are() -> None:
     public = [getattr(worker_pool, name) for name in worker_pool.__all__]
     raised = {one for one in public if isinstance(one, type) and issubclass(one, BaseException)}
     assert {type(error) for error in ERRORS} == raised - {worker_pool.PoolError}
+
+
+def test_a_traceback_names_an_error_as_it_is_imported() -> None:
+    public = [getattr(worker_pool, name) for name in worker_pool.__all__]
+    errors = [one for one in public if isinstance(one, type) and issubclass(one, Exception)]
+    assert {error.__module__ for error in errors} == {"worker_pool"}

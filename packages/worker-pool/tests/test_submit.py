@@ -593,6 +593,41 @@ async def test_a_worker_that_survives_keeps_its_place_taken_and_its_late_answer_
         assert len(make.made) == 1
 
 
+@pytest.mark.fault(28)
+@pytest.mark.parametrize("overlaps", [False, True])
+async def test_a_worker_that_survives_and_never_answers_is_replaced_in_the_end(overlaps: bool) -> None:
+    make = Pooled(survives_cancel=True, overlaps=overlaps)
+    with anyio.fail_after(10):
+        async with WorkPool(make, max_size=1, destroy_timeout=0.05) as pool, anyio.create_task_group() as group:
+            await cut(pool.execute, "cut")
+            results: list[Any] = []
+
+            async def ask() -> None:
+                results.append(await pool.execute("next"))
+
+            group.start_soon(ask)
+            while len(make.made) < 2 or not make.made[1].pending:
+                await anyio.sleep(0.001)
+            make.made[1].answer()
+    assert results == ["next"]
+    assert make.made[0].inputs == ["cut"]
+    assert make.made[0].destroyed
+
+
+async def test_what_is_given_up_is_waited_for_as_long_as_it_may_be(clock: Clock) -> None:
+    make = Pooled(survives_cancel=True)
+    async with WorkPool(make, max_size=1, destroy_timeout=10) as pool, anyio.create_task_group() as group:
+        for patience in (9, 9):  # each its own time
+            await cut(pool.execute, "cut")
+            clock.add(patience)
+            make.made[0].answer()
+        group.start_soon(pool.execute, "next")
+        await anyio.wait_all_tasks_blocked()
+        make.made[0].answer()
+        assert len(make.made) == 1
+        clock.run()
+
+
 async def test_retries_work_on_it_too() -> None:
     make = Pooled()
     async with WorkPool(make, max_size=1, retry=Retry(attempts=2, backoff=0)) as pool, pool.stream("a") as outcomes:

@@ -6,7 +6,7 @@ counted as a whole, and a `Job` is made of one of its inputs only if there is mo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ._job import Job
 from ._outcome import Failure, Success
@@ -14,6 +14,7 @@ from ._outcome import Failure, Success
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from ._demand import Demand
     from ._feeds import Feed
     from ._outcome import Settled
     from ._port import Port
@@ -35,7 +36,7 @@ class Batch:
         self.at: float = 0.0  # when it was sent
         self.left: int = len(inputs)  # that the worker has not settled
         self.over: bytearray = bytearray(len(inputs))  # for each: 1 if the worker has settled it, or we gave it up
-        self.late: set[int] | None = None  # given up, but the worker still has them
+        self.late: dict[int, float] | None = None  # given up, and when; the worker still has them
         self._jobs = jobs
 
     def close(self, i: int) -> Job:
@@ -43,11 +44,11 @@ class Batch:
         self.over[i] = 1
         return self.job(i)
 
-    def give_up(self, i: int) -> None:
+    def give_up(self, i: int, now: float) -> None:
         """Wait for an input no more, although the worker still has it."""
         self.over[i] = 1
-        self.late = self.late or set()
-        self.late.add(i)
+        self.late = self.late or {}
+        self.late[i] = now
 
     def job(self, i: int) -> Job:
         """Return the job of an input."""
@@ -84,3 +85,17 @@ class Batch:
     def many(self, answers: Sequence[Answer], *, more: bool = False) -> None:
         """See `Settle`."""
         self.port.settled(self, answers, more)
+
+
+def take(port: Port, demand: Demand[Job], size: int, *, is_watched: bool) -> Batch | None:
+    """Take up to `size` inputs for `port`. `is_watched`: somebody wants to hear of each."""
+    if (supply := demand.shortcut) is not None and not is_watched:
+        first, inputs = supply.take_run(size)
+        if inputs:
+            port.load += len(inputs)
+            return Batch(port, inputs, None, cast("Feed", supply), first)
+    jobs: list[Job] = []
+    while len(jobs) < size and (job := demand.take()) is not None:
+        port.load += 1
+        jobs.append(job)
+    return Batch(port, [job.input for job in jobs], jobs) if jobs else None

@@ -192,3 +192,8 @@ def told(error: BaseException | None) -> str:
     except Exception:  # it is the user's, and that of a broken pool must not break more
         text = ""
     return cut(f"{name}: {text}" if text else name)
+
+
+for _error in [*globals().values()]:
+    if isinstance(_error, type) and _error.__module__ == __name__:
+        _error.__module__ = "worker_pool"  # a traceback names it as it is imported

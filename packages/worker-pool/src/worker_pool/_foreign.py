@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 def is_foreign(error: BaseException) -> bool:
     """Tell whether `error` is a cancellation that this task was not asked for. To be called where it was caught."""
-    if not isinstance(error, anyio.get_cancelled_exc_class()) or anyio.current_effective_deadline() == -float("inf"):
-        return False
     asyncio = sys.modules.get("asyncio")
     if asyncio is None or not isinstance(error, asyncio.CancelledError):
         return False  # trio's are raised by its own scopes alone
-    task = asyncio.current_task()
-    return task is None or not task.cancelling()
+    task = _current_task()
+    if task is None:  # a callback of the event loop, or trio: who could have been asked?
+        return True
+    return not task.cancelling() and anyio.current_effective_deadline() > -float("inf")
 
 
 def is_of_one(error: BaseException) -> bool:
@@ -45,6 +45,17 @@ def is_survivable(error: BaseException) -> bool:
 def is_failure(error: BaseException) -> bool:
     """Tell whether `error` is one of the code that raised it, and not the end of this task or of the program."""
     return isinstance(error, Exception) or is_foreign(error)
+
+
+def told_of_source(error: BaseException) -> Exception:
+    """Return what a source raised as what its call raises; raise it again if it is the end of more than that."""
+    if isinstance(error, Exception):
+        return error
+    if not is_foreign(error):
+        raise error
+    told = RuntimeError("the source raised a cancellation of a task that is not ours")
+    told.__cause__ = error
+    return told
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from ._foreign import told_of_source
 from ._job import Job
 
 if TYPE_CHECKING:
@@ -81,8 +82,8 @@ class Intake(ABC):
             return None
         try:
             item = self._pull()  # type: ignore[misc]
-        except Exception as error:
-            self._nothing_came(error)
+        except BaseException as error:
+            self._nothing_came(told_of_source(error))
             return None
         index = self.taken = self.taken + 1
         job = self._spare
@@ -107,8 +108,8 @@ class Intake(ABC):
         try:
             for item in starmap(pull, repeat((), size)):  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
                 inputs.append(item)
-        except Exception as raised:
-            error = raised
+        except BaseException as raised:
+            error = told_of_source(raised)
         self.taken += len(inputs)
         if error is not None:
             self._nothing_came(error)

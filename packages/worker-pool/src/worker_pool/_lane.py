@@ -137,18 +137,20 @@ class Lane:
     async def run(self) -> None:
         """Run jobs until the worker leaves."""
         demand = self.host.engine.demand
+        was_cut = False
         self.host.arrived(self)
         try:
             while not self.host.leaving:
                 try:
                     with anyio.CancelScope() as self._scope:
-                        await self._run_many()
+                        if not was_cut or await self._make_ready():
+                            await self._run_many()
                 except BaseException as error:
                     if self._verdict is None or not is_survivable(error):
                         raise
                     log.debug("an execute that was cut short raised", exc_info=True)
                 self._execute_verdict()
-                self._verdict, self._halted = None, self.host.leaving
+                was_cut, self._verdict, self._halted = self._verdict is not None, None, self.host.leaving
         finally:
             demand.part(self)
             self.host.engine.nesting.check()

@@ -1,4 +1,4 @@
-"""What became of an input. Each accepted input ends in exactly one of these.
+"""What became of an input. Each ends in exactly one of these, but for what a shutdown or a stop left unfinished.
 
 match outcome:
     case Success(input, result): ...

@@ -54,7 +54,7 @@ class WorkPool(Generic[In, Out]):
             await pool.process(source)
 
     `make_worker()` returns a worker, an awaitable of one, or an async context manager that yields one; see `Worker`.
-    All times are seconds; None means no limit. Of the options:
+    All times are seconds; None means no limit, where it is allowed. Of the options:
 
     * `max_size` (default 4), `min_size` (0): how many workers there are. Those that start and those that are still
       leaving count. Workers are started when an input needs them, `min_size` of them at once.
@@ -69,7 +69,8 @@ class WorkPool(Generic[In, Out]):
     * `max_starting` (processors, at least 2): how many workers start at the same time.
     * `max_start_failures` (3), `start_backoff` (0.1): so many failed starts in a row, while no worker is left, break
       the pool; after each it waits, twice as long as before, 30 s at most.
-    * `grace` (30): how long leaving the block waits for inputs that run.
+    * `grace` (30): how long leaving the block waits for inputs that run; half a second at most when it is left by an
+      error or a cancellation.
 
     A cancelled or timed-out execute costs its worker, once its neighbours on that worker have finished: nobody
     knows what state it is in. The pool belongs to the event loop and the block in which it was entered: a call from
@@ -108,7 +109,7 @@ class WorkPool(Generic[In, Out]):
     ) -> None:
         assert self._group is not None
         try:
-            await self.shutdown(None if exc is None else HASTY)
+            await self.shutdown(None if exc is None else min(HASTY, self._options.grace))
         finally:
             if not self._engine.ended.is_set():
                 self._engine.interrupted()
@@ -156,8 +157,8 @@ class WorkPool(Generic[In, Out]):
                 feed.drop_unstarted()
 
         feed.on_failure = note
-        self._engine.begin(feed)
         try:
+            self._engine.begin(feed)
             with nested(self._engine):
                 await feed.finished.wait()
         finally:
@@ -191,8 +192,8 @@ class WorkPool(Generic[In, Out]):
         engine = self._engine
         engine.check_open()
         call = Single(engine, input)
-        engine.begin(call)
         try:
+            engine.begin(call)
             if not is_inside(engine):
                 await call.finished.wait()
             else:

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import math
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio.lowlevel import checkpoint
 
-from ._batch import Batch
+from ._batch import take
 from ._errors import TaskTimeout
 from ._events import log
 from ._pace import Pace
@@ -23,7 +23,7 @@ from ._pace import Pace
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ._feeds import Feed
+    from ._batch import Batch
     from ._host import Host
     from ._job import Job
     from ._lane import Verdict
@@ -87,18 +87,28 @@ class Port:
 
     def check(self, now: float) -> float:
         """See `Watched`."""
+        late = self._check_late(now) if self._late else math.inf
         if self._limit == math.inf or (self._late and not self._overlaps):
-            return math.inf  # it waits behind one that was given up: its own time has not begun
+            return late  # it waits behind one that was given up: its own time has not begun
         for batch in tuple(self._batches):
             if 0 not in batch.over:
                 continue
             due = (batch.at if self._overlaps else max(batch.at, self._last)) + self._limit
             if due > now:
-                return due
+                return min(due, late)
             for i, job in batch.jobs():  # as it goes: what is told of one may end another
                 self._give_up(batch, i, job, self._time_out)
                 if not self._overlaps:
-                    return math.inf
+                    return late
+        return late
+
+    def _check_late(self, now: float) -> float:
+        """End a worker that keeps what was given up: it takes its time, or a place, from all that come after."""
+        oldest = min((next(iter(batch.late.values())) for batch in self._batches if batch.late), default=math.inf)
+        due = oldest + self.host.engine.options.destroy_timeout
+        if due > now:
+            return due
+        self.host.leave("in doubt", now=self._is_stuck())
         return math.inf
 
     def cut_where(self, is_unwanted: Any, verdict: Verdict) -> None:
@@ -145,7 +155,7 @@ class Port:
                 size = self._wanted()
                 if size <= 0:
                     return
-                batch = self._take(size)
+                batch = take(self, self._demand, size, is_watched=bool(self.host.engine.events.listeners))
                 if batch is None:
                     self._is_idle, self._is_pumping = True, False
                     self._demand.idle(self)
@@ -168,19 +178,6 @@ class Port:
             return target
         behind = self.capacity - room <= target and target > 1  # at most one list waits behind another
         return target if behind and room >= target else 0
-
-    def _take(self, size: int) -> Batch | None:
-        demand = self._demand
-        if (supply := demand.shortcut) is not None and not self.host.engine.events.listeners:
-            first, inputs = supply.take_run(size)
-            if inputs:
-                self.load += len(inputs)
-                return Batch(self, inputs, None, cast("Feed", supply), first)
-        jobs: list[Job] = []
-        while len(jobs) < size and (job := demand.take()) is not None:
-            self.load += 1
-            jobs.append(job)
-        return Batch(self, [job.input for job in jobs], jobs) if jobs else None
 
     def _send(self, batch: Batch) -> None:
         host = self.host
@@ -256,7 +253,7 @@ class Port:
         """The worker has settled a job that the pool had given up, or one for the second time."""
         self.host.engine.tally.dropped += 1
         if batch.late and i in batch.late:
-            batch.late.discard(i)
+            del batch.late[i]
             batch.left -= 1
             self._late, self._last = self._late - 1, now
             self._watchdog.expect(now + self._limit)
@@ -282,11 +279,11 @@ class Port:
 
     def _give_up(self, batch: Batch, i: int, job: Job, verdict: Verdict) -> None:
         """End a job that the worker has not settled. The worker is in doubt then, unless it says otherwise."""
-        batch.give_up(i)
+        batch.give_up(i, now := perf_counter())
         self.load -= 1
         self._late += 1
-        since = batch.at if self._overlaps else max(batch.at, self._last)
-        verdict(job, self.host.info, since, perf_counter())
+        self._watchdog.expect(now + self.host.engine.options.destroy_timeout)
+        verdict(job, self.host.info, batch.at if self._overlaps else max(batch.at, self._last), now)
         if not self.host.survives_cancel:
             self.host.leave("in doubt", now=self._is_stuck())
         elif self._demand.has_held:

@@ -11,7 +11,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from ._events import log
-from ._foreign import is_foreign, is_survivable
+from ._foreign import is_survivable, told_of_source
 from ._job import Job
 
 if TYPE_CHECKING:
@@ -52,13 +52,11 @@ class Pump:
                 except (StopAsyncIteration, anyio.EndOfStream):
                     pass
                 except BaseException as exc:
-                    if is_foreign(exc):
-                        raise RuntimeError("the source raised a cancellation of a task that is not ours") from exc
-                    raise
+                    error = told_of_source(exc)
                 finally:
                     await self._close_source()
         except Exception as exc:
-            error = exc
+            error = error or exc
         finally:
             self._feed.pump_ended(error)
 

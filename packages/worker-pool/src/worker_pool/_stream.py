@@ -32,8 +32,9 @@ class OutcomeStream(Generic[In, Out]):
     Inputs are taken from its source from when it is entered, as workers are free, and at most twice as many as the
     workers have at once before their outcomes are looked at: a slow consumer slows the source. (If the consumer
     comes back within a millisecond, an unordered stream takes up to 64.) It ends after the last outcome. `PoolBroken`
-    and what the source itself raised come then, once, bare. Leaving it early, by `break`, error or cancellation,
-    cancels the inputs that still run and waits until they have let go.
+    and what the source itself raised come then, once, bare. A shutdown of the pool ends it early, without a word: what
+    has no outcome is counted in `Summary.unfinished`, or went back to its source. Leaving it early, by `break`, error
+    or cancellation, cancels the inputs that still run and waits until they have let go.
     """
 
     def __init__(self, engine: Engine, source: Any, ordered: bool) -> None:

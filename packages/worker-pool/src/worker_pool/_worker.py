@@ -119,7 +119,8 @@ class FunctionWorker(Generic[In, Out]):
 class WorkerInfo:
     """What is known of a worker: given to `retire`, and part of events.
 
-    `id`: its own, or a number; `tasks`: inputs it has ended; `run_time`: the seconds they took.
+    `id`: its own, or a number; `worker`: the object itself; `started`: when it was ready (`time.perf_counter()`);
+    `tasks`: inputs it has ended; `run_time`: the seconds they took.
     """
 
     __slots__ = ("id", "run_time", "started", "tasks", "worker")

@@ -316,3 +316,15 @@ def test_what_a_loop_had_not_read_goes_to_a_wait_that_has_begun(raw_child, ask):
     child.request("collect")
     assert child.receive()["id"] == 1
     assert child.receive() == {"type": "seen", "n": [1, 2]}
+
+
+@pytest.mark.fault(40)
+def test_what_the_full_mailbox_drops_is_told_of_once(raw_child):
+    child = raw_child("""
+        channel.listen_once("stop")
+        channel.send("kept", {"count": len([channel.listen_once("job") for _ in range(1000)])})
+    """)
+    child.send(*[{"type": "job"}] * 1500, {"type": "stop"})
+    assert child.receive() == {"type": "kept", "count": 1000}
+    assert child.wait() == 0
+    assert child.stderr == "nobody listens for 'job', and the mailbox is full: dropped\n"

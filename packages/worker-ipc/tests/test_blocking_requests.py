@@ -66,8 +66,8 @@ def test_the_id_comes_back_as_it_was(server, id):
         ("fail", ["UnicodeError", "\ud800"], -32000, "\\ud800", "UnicodeError"),
         ("add", [], -32000, None, "TypeError"),
         ("add", {"c": 1}, -32000, None, "TypeError"),
-        ("set", [], -32000, None, "worker_ipc._errors.EncodeError"),
-        ("nan", [], -32000, None, "worker_ipc._errors.EncodeError"),
+        ("set", [], -32000, None, "worker_ipc.EncodeError"),
+        ("nan", [], -32000, None, "worker_ipc.EncodeError"),
     ],
 )
 def test_what_a_function_raises_is_an_answer(server, method, params, code, message, kind):
@@ -161,6 +161,23 @@ def test_before_the_first_function_requests_are_held(raw_child):
     child.send({"type": "config"})
     child.request("double", 3, id=3)
     assert [child.receive()["id"] for _ in range(3)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_request_that_is_cancelled_while_it_is_held_is_not_started(raw_child, at_once):
+    child = raw_child("""
+        started = []
+        channel.listen_once("config")
+        channel.serve({"f": lambda n: started.append(n) or started})
+    """)
+    child.send(call(1), call(2))
+    if at_once:  # its cancellation is read together with what ends the wait
+        child.send({"type": "config"}, cancel(1), call(3))
+    else:
+        child.send(cancel(1), cancel("nobody"), {"type": "config"}, call(3))
+    replies = {reply["id"]: reply for reply in (child.receive() for _ in range(3))}
+    assert replies[1]["error"]["code"] == -32800
+    assert replies[3]["result"] == [2, 3]
 
 
 def test_the_two_ends_may_call_each_other(raw_child):

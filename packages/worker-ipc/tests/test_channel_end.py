@@ -429,6 +429,9 @@ async def test_an_unforeseen_error_ends_the_channel_and_hangs_nobody(error, wher
     async with open_child(evil(write(READY), exit_with(0)), codec=Broken(error, where)) as channel:
         with anyio.fail_after(5), pytest.raises(ChannelClosed, match=r"could not be handled: .*a bug"):
             await channel.listen_once("ready")
+        with pytest.raises(ChannelClosed) as caught:
+            await channel.send("more")
+    assert caught.value.__cause__ is error
     assert type(error).__name__ in caplog.text
 
 

@@ -32,6 +32,18 @@ async def test_a_program_that_speaks_lines():
     assert stream.returncode == 0
 
 
+async def test_who_sends_to_a_program_that_closed_its_input_leaves_nothing_behind(monkeypatch):
+    monkeypatch.setattr("worker_ipc._child_stream.EXIT_TIME", 0.01)
+    closes = "import os, sys, time; os.close(0); print('closed', flush=True); time.sleep(60)"
+    async with open_stream(python(closes)) as stream:
+        assert await stream.receive() == "closed"
+        for _ in range(5):
+            with pytest.raises(ChannelClosed, match="does not read its input any more"):
+                await stream.send("hello")
+        assert not stream._inbox._waiting
+        await stream.destroy(0)
+
+
 async def test_the_iteration_ends_when_the_program_ends_well():
     async with open_stream(["sh", "-c", "echo one; printf two"]) as stream:
         assert [line async for line in stream] == ["one", "two"]

@@ -81,6 +81,21 @@ async def test_what_cannot_be_started_says_why_at_once(command, cwd, expected):
     assert (cwd or command[0]) in str(caught.value)
 
 
+@pytest.mark.fault(1)
+async def test_a_script_without_its_interpreter_is_told_how_to_start(tmp_path):
+    script = tmp_path / "double.py"
+    script.write_text("print('hello')")
+    for command in ([script], ["no/such.js"]):
+        with pytest.raises(SpawnError) as caught:
+            async with start(*command):
+                pytest.fail("started")
+        assert "[sys.executable, 'my.py'], ['node', 'my.js']" in caught.value.__notes__[0]
+    with pytest.raises(SpawnError) as caught:
+        async with start("no-such-program"):
+            pytest.fail("started")
+    assert not hasattr(caught.value, "__notes__")
+
+
 async def test_a_wrong_call_is_named_before_anything_starts():
     with pytest.raises(TypeError, match="sequence of strings"):
         async with start_process("echo hello", channel=True, stdio=False):

@@ -54,3 +54,9 @@ def test_public_modules_export_what_they_define(module):
     assert sorted(public.__all__) == sorted(set(public.__all__))
     for name in public.__all__:
         assert inspect.getdoc(getattr(public, name)), name
+
+
+def test_a_traceback_names_an_error_as_it_is_imported():
+    public = [getattr(worker_ipc, name) for name in worker_ipc.__all__]
+    errors = [one for one in public if isinstance(one, type) and issubclass(one, Exception)]
+    assert {error.__module__ for error in errors} == {"worker_ipc"}

@@ -46,6 +46,7 @@ class Answers:
         self.patient = False
         self._wire.inbox.extendleft(reversed(self._held))
         self._held.clear()
+        self.look_ahead(self._wire.inbox)
 
     def request(self, message: Message) -> None:
         """Answer a request, or act on a notification. Raises ProtocolError, and ChannelClosed if the channel ended."""
@@ -75,10 +76,11 @@ class Answers:
         _rpc.check_request(message)
         method, id = message["method"], message.get("id")
         if method == _rpc.CANCEL:
-            return True  # by now it is too late: `look_ahead` found those that were in time
+            self._cancel_held(_id(message.get("params")))
+            return True  # for all others it is too late by now: `look_ahead` found those that were in time
         if id in self._cancelled:
             self._cancelled.discard(id)
-            self._reply(_rpc.error(id, _rpc.CANCELLED, "the request was cancelled before it was started"))
+            self._not_started(id)
             return True
         if function is not None:
             return False
@@ -89,6 +91,16 @@ class Answers:
         elif "id" in message:
             self._reply(_rpc.error(id, _rpc.METHOD_NOT_FOUND, f"no function answers {method!r} here"))
         return True
+
+    def _cancel_held(self, id: int | str | None) -> None:
+        for index, message in enumerate(self._held):
+            if id is not None and _id(message) == id:
+                del self._held[index]
+                self._not_started(id)
+                return
+
+    def _not_started(self, id: Any) -> None:
+        self._reply(_rpc.error(id, _rpc.CANCELLED, "the request was cancelled before it was started"))
 
     def _failed(self, message: Message, error: BaseException) -> None:
         self.errors += 1

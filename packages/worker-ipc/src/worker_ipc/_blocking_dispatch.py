@@ -7,6 +7,7 @@ from time import monotonic
 from . import _rpc
 from ._blocking_answers import Answers
 from ._blocking_wire import Wire
+from ._claims import kind_of
 from ._errors import ChannelClosed, Overrun, ProtocolError
 from ._events import NACK, is_internal, wants_answer
 from ._mailbox import Mailbox
@@ -93,7 +94,12 @@ class Dispatch:
     def keep(self, event: Message) -> None:
         """Give an event to whoever waits for it, or keep it."""
         mailbox = self.mailbox
-        mailbox.put(event, self.wire.average)
+        if not mailbox.put(event, self.wire.average) and mailbox.kept.dropped == 1:
+            import logging
+
+            logging.getLogger("worker_ipc").warning(
+                "nobody listens for %r, and the mailbox is full: dropped", kind_of(event)
+            )
         if mailbox.full and mailbox.queued_bytes > self._max_held:
             raise self._fail(Overrun(f"more than {self._max_held} bytes wait for a listener that does not go on"))
 

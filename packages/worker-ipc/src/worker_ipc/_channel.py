@@ -92,8 +92,8 @@ class Channel:
         """Send the message ``{"type": type, **data}``.
 
         Waits while the peer does not read and the send buffer is full (64 KiB). Cancelled while it waits, nothing was
-        sent: never half a message. When it returns in a child, the kernel has the message; in a parent, it has it
-        within a tick of the loop.
+        sent: never half a message. When it returns in a parent, the kernel has the message within a tick of the loop.
+        In a child it has it already; cancelled while it waits for that, all of the message will still be sent.
 
         Raises EncodeError if the message would not arrive as it is (also for a `data` with the members ``type`` or
         ``jsonrpc``, or Node's reserved ``cmd``); the channel is unharmed. Raises ChannelClosed when the peer is gone.

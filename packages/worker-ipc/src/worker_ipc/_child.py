@@ -87,8 +87,8 @@ async def open_parent(
 
     Args:
         codec: None is `JsonLines()`; both ends must use the same.
-        mailbox: how many messages are kept for which nobody listens yet, and how many a listener may be behind; at
-            least 1.
+        mailbox: how many messages, of 16 MiB at most, are kept for which nobody listens yet (beyond that the newest is
+            dropped and counted, see `statistics`), and how many a listener may be behind; at least 1.
         max_message: bytes; a larger message from the parent is MessageTooLarge, and ends the channel.
 
     Raises:

@@ -223,7 +223,8 @@ def open_stream(
         cwd: the child's working directory; None is this process's.
         env: variables to add to what is inherited.
         inherit_env: True is all of this process's variables, a collection of names only those, False none.
-        stderr: of the child; by default passed on to this process's, with its tail kept for `ChannelClosed.stderr`.
+        stderr: of the child: "forward" (passed on to this process's) or "capture" (not shown): of both, the last 64 KiB
+            are kept for `ChannelClosed.stderr`. Or "inherit", "devnull", an open file or descriptor.
 
     Raises:
         SpawnError: the command can't be started. Nothing was left behind.

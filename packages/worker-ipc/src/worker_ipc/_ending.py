@@ -93,6 +93,7 @@ class Ending:
         if self.error is None:
             return ChannelClosed()
         error = copy.copy(self.error)
+        error.__cause__ = self.error.__cause__  # which a copy does not take along
         error.unread += self.stream.writer.untouched - self._untouched
         return error
 
@@ -119,5 +120,9 @@ class Ending:
         while self.error is None:
             waiter = self.loop.waiter()
             self._waiting.append(waiter)
-            await waiter
+            try:
+                await waiter
+            finally:
+                if waiter in self._waiting:  # it was cancelled
+                    self._waiting.remove(waiter)
         raise self.closed_error()

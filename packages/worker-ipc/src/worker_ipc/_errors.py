@@ -150,3 +150,8 @@ def printable(text: str) -> str:
 
 def _escaped(line: str) -> str:
     return "".join(c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode() for c in line)
+
+
+for _error in [*globals().values()]:
+    if isinstance(_error, type) and _error.__module__ == __name__:
+        _error.__module__ = "worker_ipc"  # a traceback names it as it is imported

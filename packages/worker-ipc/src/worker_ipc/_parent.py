@@ -53,15 +53,17 @@ async def open_child(
         command: the program and its arguments.
         codec: None is `JsonLines()`, which every Node, Bun and Deno child speaks; a Python child that is to use another
             says so too, in `open_parent(codec=...)`.
-        mailbox: how many messages are kept for which nobody listens yet, and how many a listener may be behind; at
-            least 1.
+        mailbox: how many messages, of 16 MiB at most, are kept for which nobody listens yet (beyond that the newest is
+            dropped and counted, see `statistics`), and how many a listener may be behind; at least 1.
         max_message: bytes; a larger message from the child is MessageTooLarge, and ends it.
         cwd: the child's working directory; None is this process's.
         env: variables to add to what is inherited.
         inherit_env: True is all of this process's variables, a collection of names only those, False none.
-        stdin: of the child; by default there is nothing to read.
-        stdout: of the child; by default this process's.
-        stderr: of the child; by default passed on to this process's, with its tail kept for `ChannelClosed.stderr`.
+        stdin: of the child: "devnull" (there is nothing to read), "inherit" (this process's), or an open file or
+            descriptor.
+        stdout: the same.
+        stderr: the same, or "forward" (passed on to this process's) or "capture" (not shown): of both, the last 64 KiB
+            are kept for `ChannelClosed.stderr`.
 
     Raises:
         SpawnError: the command can't be started. Nothing was left behind.

@@ -13,6 +13,7 @@ a parent with more descriptors than that lets a Node child's children see the ch
 (deaths are seen by the process handle) and they are killed with the group.
 """
 
+import errno
 import os
 import signal
 import subprocess
@@ -27,6 +28,9 @@ from worker_ipc._errors import SpawnError
 from worker_ipc._handle import Handle, open_handle
 
 __all__ = ("ParentEnds", "Stderr", "Stdio", "spawn")
+
+
+_SCRIPTS = (".py", ".js", ".mjs", ".cjs")
 
 
 class HasFileno(Protocol):
@@ -105,12 +109,19 @@ def spawn(request: SpawnRequest) -> tuple[Handle, ParentEnds]:
         return _start(request, theirs), ours
     except OSError as error:
         ours.close()
-        raise SpawnError(request.command, error) from error
+        raise _told(request.command, error) from error
     except BaseException:
         ours.close()
         raise
     finally:
         theirs.close()
+
+
+def _told(command: tuple[str, ...], error: OSError) -> SpawnError:
+    told = SpawnError(command, error)
+    if command[0].endswith(_SCRIPTS) and error.errno in (errno.ENOENT, errno.EACCES, errno.ENOEXEC):
+        told.add_note("a script is an argument of its interpreter: [sys.executable, 'my.py'], ['node', 'my.js']")
+    return told
 
 
 def _open_ends(request: SpawnRequest, ours: ParentEnds, theirs: _ChildEnds) -> None:

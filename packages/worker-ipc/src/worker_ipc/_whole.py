@@ -33,21 +33,24 @@ def keep_whole() -> None:
     _looked_at = len(sys.modules)
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] in _OURS:
-            for code in _codes_of(module):
+            for code in _codes_of(module, module):
                 trio.lowlevel.enable_ki_protection(SimpleNamespace(__code__=code))
 
 
-def _codes_of(owner: ModuleType | type) -> Iterator[CodeType]:
-    """Yield the code of every function that was written in this module, or class."""
-    module = owner.__name__ if isinstance(owner, ModuleType) else owner.__module__
+def _codes_of(owner: ModuleType | type, module: ModuleType) -> Iterator[CodeType]:
+    """Yield the code of every function of `owner` that was written in `module`: it is told by its globals.
+
+    A class may say that it is of the package: an error is named as it is imported.
+    """
+    homes = (module.__name__, module.__package__)
     for value in vars(owner).values():
         function: Any = getattr(value, "fget", getattr(value, "__func__", value))
-        if getattr(function, "__module__", None) != module:
-            continue
         if isinstance(function, FunctionType):
-            yield from _with_inner(inspect.unwrap(function).__code__)
-        elif isinstance(function, type) and function is not owner:
-            yield from _codes_of(function)
+            inner = inspect.unwrap(function)
+            if inner.__globals__ is vars(module):
+                yield from _with_inner(inner.__code__)
+        elif isinstance(function, type) and function.__module__ in homes and function is not owner:
+            yield from _codes_of(function, module)
 
 
 def _with_inner(code: CodeType) -> Iterator[CodeType]:

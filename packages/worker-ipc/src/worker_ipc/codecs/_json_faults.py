@@ -74,12 +74,13 @@ def _bad_key(value: Any) -> str | None:
 
 
 def _advice(value: object) -> str:
+    pickled = "or use the codec Pickled() between Python processes"
     if isinstance(value, (bytes, bytearray, memoryview)):
-        return "encode it as text (base64, hex), or use the codec Pickled() between Python processes"
+        return f"encode it as text (base64, hex), {pickled}"
     for base in (dict, list, tuple, str, int, float):
         if isinstance(value, base):
             return f"convert it with {base.__name__}(...)"
-    return "convert it to str, int, float, bool, None, list or dict"
+    return f"convert it to str, int, float, bool, None, list or dict, {pickled}"
 
 
 def _too_deep(value: object, depth: int) -> str | None:

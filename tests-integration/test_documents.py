@@ -68,7 +68,7 @@ def test_the_example_of_worker_spawn_runs(tmp_path: Path) -> None:
     assert run_files(ROOT / "packages/worker-spawn/README.md", tmp_path) == "a-a-\n"
 
 
-@pytest.mark.parametrize("folder", [".", "packages/worker-spawn", "packages/worker-stack"])
+@pytest.mark.parametrize("folder", [".", "packages/worker-ipc", "packages/worker-spawn", "packages/worker-stack"])
 def test_an_example_of_two_files_says_where_they_are_and_where_to_run_them(folder: str) -> None:
     assert "# main.py: in the same folder, and run from there\n" in (ROOT / folder / "README.md").read_text()
 

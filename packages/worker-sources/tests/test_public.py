@@ -27,3 +27,9 @@ def test_it_imports_no_event_loop_and_no_other_package_of_ours() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_a_traceback_names_an_error_as_it_is_imported() -> None:
+    public = [getattr(worker_sources, name) for name in worker_sources.__all__]
+    errors = [one for one in public if isinstance(one, type) and issubclass(one, Exception)]
+    assert {error.__module__ for error in errors} == {"worker_sources"}

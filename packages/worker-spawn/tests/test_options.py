@@ -9,7 +9,7 @@ import pytest
 
 from worker_ipc import open_child, open_stream
 from worker_ipc.codecs import JsonLines
-from worker_spawn import spawned_worker
+from worker_spawn import FunctionError, WorkerDied, spawned_worker
 
 TALKER = Path(__file__).with_name("talker.py")
 
@@ -155,3 +155,7 @@ async def test_the_classes_of_keep_after_may_come_in_any_iterable(kind: Any) -> 
 def test_keep_after_is_of_exception_classes(wrong: Any) -> None:
     with pytest.raises(TypeError, match=r"^keep_after must be a subclass of Exception, or an iterable of them, got "):
         spawned_worker(TALKER, execute=ask, keep_after=wrong)
+
+
+def test_a_traceback_names_an_error_as_it_is_imported() -> None:
+    assert {error.__module__ for error in (WorkerDied, FunctionError)} == {"worker_spawn"}

@@ -164,6 +164,15 @@ async def test_an_error_named_by_keep_after_leaves_no_doubt() -> None:
         assert not worker.active
 
 
+@pytest.mark.fault(15)
+async def test_a_death_is_told_as_one_whatever_may_be_kept_after() -> None:
+    async with talker(keep_after=Exception) as worker:
+        with pytest.raises(WorkerDied, match="SIGKILL during execute") as caught:
+            await worker.execute("kill")
+    assert caught.value.phase == "execute"
+    assert "last words" in caught.value.stderr
+
+
 @pytest.mark.fault(44)
 async def test_conversations_that_would_overlap_are_refused_and_never_mixed_up() -> None:
     async with WorkPool(talker, max_size=1, concurrency=3) as pool, pool.stream(map(str, range(30))) as outcomes:

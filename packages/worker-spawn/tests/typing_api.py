@@ -68,6 +68,12 @@ async def functions() -> None:
 
 
 async def options() -> None:
+    spawned_worker("double.py", execute=ask, cwd="/", env={"A": "b"}, stderr="capture", mailbox=5)
+    spawned_worker("double.py", execute=ask, cdw="/")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    spawned_worker("double.py", execute=ask, mailbox="5")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    spawned_worker("bc", open=open_stream, execute=calculate, over="channel")
+    function_worker(double, inherit_env=["HOME"], max_message=10)
+    function_worker(double, stdin="inherit")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
     spawned_worker("double.py")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
     function_worker(double, setup=7)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
     _: Any = None

@@ -73,3 +73,8 @@ class CorruptFile(StorageError):
 
 class ForeignFile(StorageError):
     """The file is not a queue of this package, or is one of a newer version. It was not touched."""
+
+
+for _error in [*globals().values()]:
+    if isinstance(_error, type) and _error.__module__ == __name__:
+        _error.__module__ = "worker_sources"  # a traceback names it as it is imported

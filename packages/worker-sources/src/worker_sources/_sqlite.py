@@ -69,8 +69,8 @@ class SqliteSource(Generic[T]):
     nothing. `busy_timeout`: seconds to wait for other processes' transactions before `DatabaseLocked`.
     `synchronous`: "NORMAL" survives every crash of the program, but a power failure may undo the last commits;
     "FULL" flushes each one. `dumps` and `loads`: how a value becomes bytes; by default JSON, and only what comes back
-    equal (`loads(dumps(value)) == value`). `loads` runs in the source's thread; what it can't decode is dead, but what
-    is no `Exception`, such as SystemExit, is raised by `receive` and changes nothing.
+    equal (`loads(dumps(value)) == value`). `loads` runs in the source's thread. If it raises an Exception, the job
+    becomes a dead letter; all else, such as SystemExit, comes out of `receive`, and the job stays as it was.
 
     It belongs to the event loop in which it was entered; another opens the file once more.
     The file must be on a local disk: SQLite's write-ahead log does not work over a network. Errors: `StorageError`

@@ -85,7 +85,7 @@ class ConversationWorker(SpawnedWorker[InputT, ResultT]):
             sent = channel.sent - sent
             is_answered = channel.refused > refused and channel.received - received >= sent
             if (
-                isinstance(error, self._keep_after)
+                (isinstance(error, self._keep_after) and channel.active)  # else it died, and that is what is told
                 or (isinstance(error, RemoteError) and is_answered)  # it may be one of another child
                 or (isinstance(error, EncodeError) and not sent)
             ):

@@ -91,7 +91,9 @@ class WorkerDied(Exception):
 
 
 class FunctionError(Exception):
-    """The function of a `function_worker` raised. The child is unharmed and takes the next input.
+    """The function of a `function_worker` raised: the child is unharmed and takes the next input.
+
+    Raised on entering, it is the import or `setup` that failed, and there is no child.
 
     `type` is the name of the exception's class as the child knows it (``"builtins.ValueError"``), `message` its text,
     `traceback` the child's traceback, which is a note of the error too. All three are text, cut to a sane length:
@@ -133,3 +135,8 @@ def _rebuilt(kind: type[Exception], args: tuple[Any, ...], state: dict[str, Any]
     error.args = args
     error.__dict__.update(state)
     return error
+
+
+for _error in [*globals().values()]:
+    if isinstance(_error, type) and _error.__module__ == __name__:
+        _error.__module__ = "worker_spawn"  # a traceback names it as it is imported

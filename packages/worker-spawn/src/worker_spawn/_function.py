@@ -8,7 +8,7 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, Unpack, overload
 
 from worker_ipc import ChildStream, open_stream
 from worker_ipc.codecs import Codec, JsonLines, Pickled
@@ -18,6 +18,7 @@ from ._asides import greeted
 from ._function_calls import FunctionCalls, joins
 from ._function_child import MAX_MESSAGE
 from ._in_process import InProcessWorker
+from ._options import ProcessOptions
 from ._pickles import ParentPickles
 from ._typevars import InputT, ResultT
 from ._withdrawal import withdrawing
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 Setup: TypeAlias = str | Callable[[], object]
 
-_OPTIONS = {"cwd", "env", "inherit_env", "max_message", "stderr"}
 _ROOM = 2**19  # bytes of a message beyond one result: many small ones travel together, and an error's text is cut
 _CHILD = str(Path(__file__).with_name("_function_child.py"))
 
@@ -69,7 +69,7 @@ class function_worker(NotEntered, Generic[InputT, ResultT]):  # noqa: N801 - it 
         setup: Setup | None = None,
         codec: JsonLines | Pickled | None = None,
         in_process: bool = False,
-        **options: Any,
+        **options: Unpack[ProcessOptions],
     ) -> None: ...
     @overload
     def __init__(
@@ -79,7 +79,7 @@ class function_worker(NotEntered, Generic[InputT, ResultT]):  # noqa: N801 - it 
         setup: Setup | None = None,
         codec: JsonLines | Pickled | None = None,
         in_process: bool = False,
-        **options: Any,
+        **options: Unpack[ProcessOptions],
     ) -> None: ...
     def __init__(
         self,
@@ -164,7 +164,7 @@ def _seen_from_anywhere(entry: str) -> str:
 
 def _check_options(codec: object, in_process: object, options: dict[str, Any]) -> None:
     """Refuse what only the start would, or the child."""
-    unknown = options.keys() - _OPTIONS
+    unknown = options.keys() - ProcessOptions.__optional_keys__
     if unknown:
         raise TypeError(f"function_worker() got an unexpected keyword argument {min(unknown)!r}")
     if codec is not None and not isinstance(codec, (JsonLines, Pickled)):
@@ -189,7 +189,10 @@ def _name_of(function: str | Callable[..., object], role: str) -> str:
     home: str | None = getattr(function, "__module__", None)
     name: str | None = getattr(function, "__qualname__", None)
     if not home or not name or "<" in name:
-        raise ValueError(f"{role} must be one that a child can import by name, got {function!r}")
+        raise ValueError(
+            f"{role} must be one that a child can import by name, got {function!r}: "
+            "define it with def, at the top level of a module"
+        )
     _refuse_main(home, name, role)
     if not _leads_to(home, name, function):
         raise ValueError(f"{role} must be one that a child can import by name, and {home}:{name} is another one")
@@ -198,7 +201,10 @@ def _name_of(function: str | Callable[..., object], role: str) -> str:
 
 def _refuse_main(module: str, name: str, role: str) -> None:
     if module == "__main__":
-        raise ValueError(f"{role} must be in a module that a child can import, and {name} is in your main script")
+        raise ValueError(
+            f"{role} must be in a module that a child can import, and {name} is in your main script: "
+            "move it into a file of its own, and import it"
+        )
 
 
 def _leads_to(module: str, name: str, function: object) -> bool:

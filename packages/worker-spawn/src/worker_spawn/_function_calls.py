@@ -16,6 +16,7 @@ from worker_pool import NotStarted, Settle
 from ._asides import pass_on
 from ._calls import Calls, give_back, is_answer
 from ._errors import FunctionError, WorkerDied
+from ._function_child import blame
 from ._journal import BEGUN, FROM, TO, Journal
 from ._pickles import Unloadable
 from ._settling import Telling, settle_unsent
@@ -109,6 +110,8 @@ class FunctionCalls(SpawnedWorker[InputT, ResultT]):
         try:
             self._stream.post(inputs)
         except (EncodeError, ChannelClosed) as error:
+            if isinstance(error, EncodeError):
+                blame("the input", error)
             settle_unsent(error, inputs, settle, self)
             return
         self._lists.append(Calls(inputs, settle))

@@ -173,6 +173,8 @@ def serve(fd: int, codec: Codec[Any], call: Callable[[Any], Any], replies: Repli
     """Answer lists of inputs, one input after another, until the parent closes the channel."""
     from time import monotonic
 
+    from worker_ipc import EncodeError
+
     decoder = codec.decoder(sys.maxsize)  # the parent is trusted: it may end us anyway
     encode, add_result, begun = codec.encode, replies.add_result, 0
     while data := read(fd):
@@ -189,7 +191,11 @@ def serve(fd: int, codec: Codec[Any], call: Callable[[Any], Any], replies: Repli
                     result = call(value)
                     if type(result) is CoroutineType:
                         result = run(result)
-                    reply = encode([result])
+                    try:
+                        reply = encode([result])
+                    except EncodeError as error:
+                        blame("the result", error)
+                        raise
                 except BaseException as error:  # SystemExit too: a function does not end its worker by accident
                     replies.add(describe(error))
                 else:  # what a signal handler raises in here may cut a message in two: nothing can follow, we end
@@ -198,6 +204,11 @@ def serve(fd: int, codec: Codec[Any], call: Callable[[Any], Any], replies: Repli
                     replies.flush()
                     since = monotonic()
             replies.flush()
+
+
+def blame(what: str, error: ValueError) -> None:
+    """Let it tell of the input or the result: who calls a function sees no message."""
+    error.args = (str(error).replace("message[0]", what, 1).replace("this message", what, 1),)
 
 
 def describe(error: BaseException) -> dict[str, str]:
@@ -237,15 +248,6 @@ def run(coroutine: Any) -> Any:
     return _run(coroutine)
 
 
-def _name_the_process(title: str) -> None:
-    """Let `ps` and `top` show what this child does (Linux: `comm`, 15 characters)."""
-    try:
-        with open("/proc/self/comm", "w") as comm:
-            comm.write(title[:15])
-    except OSError:
-        pass  # another system: the command line already says it
-
-
 def main() -> None:
     """Run as a script: take the channel and the orders from the environment, import, serve."""
     environ = os.environ
@@ -255,10 +257,10 @@ def main() -> None:
     os.set_blocking(fd, True)
     sys.path[:] = environ.pop("WORKER_SPAWN_PATH").split("\n")
     target, setup = sys.argv[1], environ.pop("WORKER_SPAWN_SETUP", "")
-    _name_the_process(target.partition(":")[2])
 
     from worker_spawn import _journal, _loading, _logs
 
+    _logs.name_process(target.partition(":")[2])
     journal = _journal.attach(environ.pop("WORKER_SPAWN_JOURNAL", ""))
     pickles: ChildPickles | None = None
     if environ.pop("WORKER_SPAWN_CODEC") == "pickle":

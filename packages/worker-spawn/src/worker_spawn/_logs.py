@@ -13,6 +13,15 @@ if TYPE_CHECKING:
     from worker_spawn._function_child import Replies
 
 
+def name_process(title: str) -> None:
+    """Let `ps` and `top` show what this child does (Linux: `comm`, 15 characters)."""
+    try:
+        with open("/proc/self/comm", "w") as comm:
+            comm.write(title[:15])
+    except OSError:
+        pass  # another system: the command line already says it
+
+
 def label_output(name: str) -> None:
     """Begin each line that Python code prints with ``[name]``. What C code writes is left as it is."""
     sys.stdout = Labelled(sys.stdout, f"[{name}] ")

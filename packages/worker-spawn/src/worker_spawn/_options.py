@@ -8,9 +8,35 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
 from worker_ipc import open_child, open_stream
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from worker_ipc.codecs import Codec
+
+Stdio: TypeAlias = Literal["inherit", "devnull"] | int | IO[Any]
+
+
+class ProcessOptions(TypedDict, total=False):
+    """What any child of `worker_ipc` may be given; `worker_ipc.open_child` says what each means."""
+
+    max_message: int
+    cwd: str | os.PathLike[str] | None
+    env: Mapping[str, str] | None
+    inherit_env: bool | Collection[str]
+    stderr: Literal["forward", "capture"] | Stdio
+
+
+class ChildOptions(ProcessOptions, total=False):
+    """What `open_child` takes beside."""
+
+    codec: Codec[Any] | None
+    mailbox: int
+    stdin: Stdio
+    stdout: Stdio
 
 
 def is_ours(open: object) -> bool:

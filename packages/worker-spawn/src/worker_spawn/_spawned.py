@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, nullcontext
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, Unpack, overload
 
 from worker_ipc import ParentChannel, SpawnError, open_child
 
 from ._command import Command, argv, check_script, title
 from ._conversation import Conversable, ConversationWorker
-from ._options import check_functions, check_options, check_transcript, exception_classes, is_ours
+from ._options import ChildOptions, check_functions, check_options, check_transcript, exception_classes, is_ours
 from ._requests import ManyRequests, RequestWorker
 from ._transcript import transcribed
 from ._typevars import InputT, ResultT
@@ -81,7 +81,7 @@ class spawned_worker(NotEntered, Generic[InputT, ResultT]):  # noqa: N801 - it r
         destroy: Hook[ParentChannel] | None = None,
         keep_after: type[Exception] | Iterable[type[Exception]] = (),
         transcript: str | os.PathLike[str] | None = None,
-        **options: Any,
+        **options: Unpack[ChildOptions],
     ) -> None: ...
 
     @overload

@@ -36,6 +36,8 @@ PR_SET_CHILD_SUBREAPER = 36  # <linux/prctl.h>
 class LeakError(AssertionError):
     """Something outlived the code that made it. `leaked` has one line for each."""
 
+    __module__ = "worker_testkit"  # a traceback names it as it is imported
+
     leaked: tuple[str, ...]
 
     def __init__(self, leaked: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
@@ -376,3 +376,46 @@ async def test_leaving_merge_tells_who_waits() -> None:
         group.start_soon(wait)
         await wait_all_tasks_blocked()
     assert told == ["told"]
+
+
+@pytest.mark.parametrize("wrap", [lambda it: limited(it, 9), lambda it: throttle(it, 9), lambda it: mapped(it, str)])
+def test_a_timeout_over_a_generator_is_refused_whatever_is_around_it(wrap: Any) -> None:
+    async def generator() -> AsyncIterator[int]:
+        yield 1
+
+    with pytest.raises(TypeError, match="does not survive a timeout"):
+        batched(wrap(generator()), 10, timeout=1)
+
+
+async def test_a_merge_that_was_closed_takes_nothing_more() -> None:
+    queue = QueueSource[str]()
+    async with merge(queue) as merged, anyio.create_task_group() as group:
+        seen: list[str] = []
+
+        async def consume() -> None:
+            seen.extend([item async for item in merged])
+
+        group.start_soon(consume)
+        await anyio.wait_all_tasks_blocked()
+        merged.close()
+        await anyio.wait_all_tasks_blocked()
+        await queue.put("later")
+        await anyio.wait_all_tasks_blocked()
+        assert (len(queue), len(merged)) == (1, 0)
+    assert seen == []
+
+
+async def test_what_came_in_the_instant_of_the_close_may_still_be_received() -> None:
+    queue = QueueSource[str]()
+    async with merge(queue) as merged:
+        async with anyio.create_task_group() as group:
+            got: list[str] = []
+
+            async def consume() -> None:
+                got.extend([item async for item in merged])
+
+            group.start_soon(consume)
+            await anyio.wait_all_tasks_blocked()
+            queue.put_nowait("now")
+            merged.close()
+        assert [*got, *[item async for item in merged], *queue._items] == ["now"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 from typing import Any
 
@@ -298,3 +299,31 @@ def test_options_are_checked() -> None:
         EventSource(max_pending=0)
     with pytest.raises(ValueError, match="overflow must be"):
         EventSource(overflow="block")  # type: ignore[arg-type]
+
+
+async def test_a_signal_handler_wakes_a_loop_that_sleeps() -> None:
+    source, slept = EventSource[str](), threading.Event()
+    before = signal.signal(signal.SIGUSR1, lambda *_: source.trigger_threadsafe("signal"))
+
+    def interrupt() -> None:
+        slept.wait(5)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+
+    thread = threading.Thread(target=interrupt)
+    try:
+        with fail_after(20):
+            thread.start()
+            async with anyio.create_task_group() as group:
+                got: list[str] = []
+
+                async def consume() -> None:
+                    got.append(await source.receive())
+
+                group.start_soon(consume)
+                await wait_all_tasks_blocked()
+                slept.set()
+            assert got == ["signal"]
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        slept.set()
+        thread.join()

@@ -462,3 +462,27 @@ async def test_what_is_not_iterable_is_refused() -> None:
     source = IterableSource(lambda: 5)  # type: ignore[arg-type, return-value]
     with pytest.raises(TypeError, match="must return an iterable"):
         await source.receive()
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("at_once", [False, True])
+async def test_asyncio_itself_may_cancel_who_waits_for_a_thread_that_iterates(at_once: bool) -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    def slow() -> Iterator[int]:
+        begun.set()
+        assert go.wait(5)
+        yield from range(3)
+
+    source = IterableSource(slow, threaded=True)
+    task = asyncio.create_task(source.receive())
+    await anyio.to_thread.run_sync(begun.wait)
+    task.cancel()
+    if not at_once:
+        go.set()
+        await asyncio.wait([task])
+        assert task.cancelled()
+    rest = asyncio.create_task(anext(aiter(source)))
+    await checkpoint()
+    go.set()
+    assert [await rest, *[item async for item in source]] == [0, 1, 2]

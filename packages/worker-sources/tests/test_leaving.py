@@ -107,3 +107,21 @@ async def test_a_finally_block_without_end_is_cancelled(monkeypatch: pytest.Monk
     with fail_after(5):
         async with IterableSource(items) as source:
             assert await source.receive() == 1
+
+
+async def test_closing_ends_who_waits_for_an_iterator_that_nobody_owns() -> None:
+    async def endless() -> AsyncIterator[int]:
+        yield 1
+        await anyio.sleep_forever()
+
+    source, seen = IterableSource(endless), []
+
+    async def consume() -> None:
+        seen.extend([item async for item in source])
+
+    with fail_after(5):
+        async with anyio.create_task_group() as group:
+            group.start_soon(consume)
+            await wait_all_tasks_blocked()
+            source.close()
+    assert seen == [1]

@@ -380,3 +380,12 @@ async def test_a_producer_killed_while_it_creates_the_file_leaves_one_that_opens
         async with SqliteSource[int](path) as source:
             await source.put(1)
             assert 1 in [delivery.value for delivery in await source.receive(2)]
+
+
+async def test_a_path_that_is_no_utf8_can_be_opened_again(tmp_path: Path) -> None:
+    folder = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9 %41?#")
+    os.mkdir(folder)
+    for count in (1, 2):
+        async with SqliteSource[int](f"{folder}/jobs.db") as source:
+            await source.put(count)
+            assert (await source.statistics()).ready == count

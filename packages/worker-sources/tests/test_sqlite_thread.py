@@ -120,7 +120,7 @@ def test_a_thread_whose_loop_is_closed_with_its_answer_ends_and_closes_its_file(
 
 IN_A_FORK = """
 import os, sys, threading, anyio
-from worker_sources import SqliteSource
+from worker_sources import SqliteSource, StorageError
 from worker_sources._sqlite_thread import StoreThread
 
 path, backend = sys.argv[1:]
@@ -129,9 +129,13 @@ done = threading.Event()
 async def in_the_child(source):
     source.close()
     await source.aclose()
-    async with SqliteSource(path) as another:
-        await another.put("from the child")
-    done.set()
+    try:
+        await SqliteSource(path).__aenter__()
+    except StorageError as error:
+        assert "was forked" in str(error)
+        async with SqliteSource(path + "2") as another:
+            await another.put("from the child")
+        done.set()
 
 async def main():
     async with SqliteSource(path, poll=0.01) as source:
@@ -143,16 +147,34 @@ async def main():
             threading.Thread(target=anyio.run, args=[in_the_child, source], kwargs={"backend": backend}).start()
             os._exit(0 if done.wait(10) else 1)
         assert os.waitpid(child, 0)[1] == 0
-        print([(await anext(source)).value for _ in range(2)])
+        async with SqliteSource(path + "2") as of_the_child:
+            print([(await anext(each)).value for each in (source, of_the_child)])
 
 anyio.run(main, backend=backend)
 """
 
 
-def test_a_fork_closes_what_is_not_its_own_at_once_and_opens_its_own(tmp_path: Path, anyio_backend_name: str) -> None:
+def test_a_fork_closes_what_is_not_its_own_at_once_and_opens_other_files(
+    tmp_path: Path, anyio_backend_name: str
+) -> None:
     program = [sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c", IN_A_FORK]
     done = subprocess.run([*program, tmp_path / "jobs.db", anyio_backend_name], capture_output=True, timeout=30)
     assert done.stdout == b"['from the parent', 'from the child']\n", done.stderr.decode()
+
+
+def test_it_may_be_left_in_another_event_loop(tmp_path: Path, anyio_backend_name: str) -> None:
+    source = SqliteSource[int](tmp_path / "jobs.db")
+
+    async def enter() -> None:
+        await source.__aenter__()
+        await source.put(1)
+
+    async def leave() -> None:
+        with fail_after(10):
+            await source.aclose()
+
+    anyio.run(enter, backend=anyio_backend_name)
+    anyio.run(leave, backend=anyio_backend_name)
 
 
 async def test_another_source_of_this_process_is_woken_at_once(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def batched(source: AsyncIterable[T], size: int, timeout: float | None = None) -
     """
     if size < 1:
         raise ValueError(f"size must be 1 or more, got {size}")
-    if timeout is not None and inspect.isasyncgen(source):
+    if timeout is not None and _is_over_generator(source):
         raise TypeError("a generator does not survive a timeout: `async with IterableSource(generator) as items`")
     return _Batched(source, size, math.inf if timeout is None else timeout)
 
@@ -120,11 +120,17 @@ class _Piece(Generic[T, R], AsyncIterator[R]):
         _refuse_plain(source)
         self._source = source
         self._iterator = aiter(source)
+        self.is_over_generator: bool = _is_over_generator(source)
 
     @property
     def total(self) -> int | None:
         """How many items there are in all, if the source knows."""
         return _total(self._source)
+
+
+def _is_over_generator(source: object) -> bool:
+    """Tell whether cancelling a wait for `source` would end a generator."""
+    return source.is_over_generator if isinstance(source, _Piece) else inspect.isasyncgen(source)
 
 
 class _Throttled(_Piece[T, T]):

@@ -149,8 +149,7 @@ class Driver(Generic[T]):
                 return
             finally:
                 self._pulling = False
-            if not self._scope.cancel_called:
-                line.put(item)
+            line.put(item)
             await checkpoint()  # an iterator that never waits must not keep the consumers from running
 
     async def _finish(self) -> None:
@@ -194,13 +193,16 @@ class Driven(MemorySource[T]):
         """Ask for nothing more, in a later pass neither. What was taken may still be received; then comes the end."""
         super().close()  # which another thread may be refused
         self._closed = True
+        for driver in self._drivers:
+            driver.stop()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop driving. Consumers that still wait get `SourceClosed`; what was taken ahead is dropped."""
-        self._line.close(SourceClosed("the source was left"))
-        self._items.clear()
+        line = self._line
+        line.close(SourceClosed("the source was left"))
+        line.items.clear()
         group, self._group = self._group, None
         drivers, self._drivers = self._drivers, ()
         if group is None:
@@ -211,6 +213,7 @@ class Driven(MemorySource[T]):
             # Told of no error, the group makes no exception group: that of the block leaves bare, through us.
             await group.__aexit__(None, None, None)
         finally:  # a cancellation from outside comes out of the group
+            line.items.clear()
             for driver in drivers:
                 if driver.error is not None:
                     raise driver.error

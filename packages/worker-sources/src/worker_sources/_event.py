@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from anyio.lowlevel import current_token
 
 from ._errors import QueueFull, SourceClosed
-from ._hop import call_in_loop
+from ._hop import call_in_loop, wake
 from ._line import Line
 from ._memory import MemorySource
 
@@ -51,7 +51,7 @@ class EventSource(MemorySource[T]):
 
         source = EventSource[str]()
         watcher.on_change(source.trigger)                  # on the loop's own thread: never waits
-        observer.on_change(source.trigger_threadsafe)      # on any other thread
+        observer.on_change(source.trigger_threadsafe)      # on any other thread, and in handlers of `signal.signal`
 
     Every `trigger` is an item of its own and waits for its consumer: two in one tick are two items, and one that
     nobody was waiting for is not lost. A callback can't be slowed down, so the line is bounded by a policy:
@@ -119,6 +119,7 @@ class EventSource(MemorySource[T]):
         token, thread = home
         if threading.get_ident() == thread:  # waiting here for the loop would be waiting for ourselves
             self.trigger(item, immediate)
+            wake(token)
             return
         call_in_loop(token, partial(self.trigger, item, immediate))
 

@@ -6,6 +6,7 @@ does) waits for ever. trio does what it has accepted before it ends.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -60,3 +61,10 @@ def _answer_of(loop: Any, answers: SimpleQueue[BaseException | None]) -> BaseExc
         except Empty:
             if closed:
                 raise SourceClosed("the event loop of the source has ended") from None
+
+
+def wake(token: EventLoopToken) -> None:
+    """Have the loop look: a signal handler of Python runs in its thread while it sleeps, and does not end the sleep."""
+    loop: Any = token.native_token
+    with suppress(RuntimeError):
+        (loop.run_sync_soon if hasattr(loop, "run_sync_soon") else loop.call_soon_threadsafe)(int)

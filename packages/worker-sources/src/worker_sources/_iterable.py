@@ -56,6 +56,7 @@ class IterableSource(Driven[T]):
         self._async: AsyncIterator[T] | None = None
         self._entered = False
         self._one_at_a_time = anyio.Lock(fast_acquire=True)
+        self._asking: anyio.CancelScope | None = None  # of who drives, where nobody owns the iterator
         self._limiter = anyio.CapacityLimiter(1)  # a blocked iterator must not use up the program's other threads
         if not _is_iterable(items) and not callable(items):
             raise TypeError(f"items must be iterable, async iterable or a function that returns one, got {items!r}")
@@ -100,9 +101,17 @@ class IterableSource(Driven[T]):
             line.asking += 1
             try:
                 async with self._one_at_a_time:
-                    return await self._receive_directly()
+                    with anyio.CancelScope() as self._asking:
+                        return await self._receive_directly()
+                    raise anyio.EndOfStream  # it was closed meanwhile
             finally:
                 line.asking -= 1
+
+    def close(self) -> None:
+        """See `Driven.close`. Who waits for the iterator waits no more."""
+        super().close()
+        if self._asking is not None:
+            self._asking.cancel()
 
     def __aiter__(self) -> AsyncIterator[T]:
         if not self._entered and self._line.closed and not self._is_spent():
@@ -165,12 +174,38 @@ class IterableSource(Driven[T]):
         if self._async is not None:
             return await anext(self._async)
         assert self._plain is not None
-        # Driven by our own task the thread may be left behind: it is busy, and leaving must not wait for it.
-        owned = self._group is not None
-        item = await to_thread.run_sync(next, self._plain, END, limiter=self._limiter, abandon_on_cancel=owned)
+        if self._group is None:
+            item = await self._next_in_thread(self._plain)
+        else:  # driven by our own task the thread may be left behind: it is busy, and leaving must not wait for it
+            item = await to_thread.run_sync(next, self._plain, END, limiter=self._limiter, abandon_on_cancel=True)
         if item is END:
             raise StopAsyncIteration
         return cast("T", item)
+
+    async def _next_in_thread(self, plain: Iterator[T]) -> Any:
+        """Wait for the thread also when cancelled, natively too, and keep what it brings for the next consumer."""
+        results: list[tuple[Any, Exception | None]] = []
+
+        async def ask() -> None:
+            try:
+                results.append((await to_thread.run_sync(next, plain, END, limiter=self._limiter), None))
+            except Exception as error:
+                results.append((END, error))
+
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(ask)
+        except BaseException:
+            for item, error in results:
+                if item is END:
+                    self._line.close(error)
+                else:
+                    self._line.put_first(item)
+            raise
+        [(item, error)] = results
+        if error is not None:
+            raise error
+        return item
 
 
 def _is_iterable(items: object) -> bool:

@@ -72,7 +72,8 @@ class SqliteSource(Generic[T]):
     equal (`loads(dumps(value)) == value`). `loads` runs in the source's thread. If it raises an Exception, the job
     becomes a dead letter; all else, such as SystemExit, comes out of `receive`, and the job stays as it was.
 
-    It belongs to the event loop in which it was entered; another opens the file once more.
+    It belongs to the event loop in which it was entered; another opens the file once more. So does another process, but
+    for one that was forked while the file was open here: it gets StorageError, as SQLite's locks are not inherited.
     The file must be on a local disk: SQLite's write-ahead log does not work over a network. Errors: `StorageError`
     and its kinds, from every method. Cancelled, a call either raises and has changed nothing, or returns.
     """

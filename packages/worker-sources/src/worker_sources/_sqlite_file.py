@@ -74,7 +74,7 @@ def open_file(path: str, *, synchronous: str, busy_timeout: float) -> sqlite3.Co
 def _refuse_foreign(path: str) -> None:
     if not os.path.exists(path) or os.path.exists(f"{path}-journal"):
         return  # with a journal, somebody is in the middle of writing it, or died there: SQLite will say what it is
-    look = sqlite3.connect(f"file:{quote(path)}?mode=ro&immutable=1", uri=True, isolation_level=None)
+    look = sqlite3.connect(f"file:{quote(os.fsencode(path))}?mode=ro&immutable=1", uri=True, isolation_level=None)
     try:
         if look.execute("PRAGMA page_count").fetchone() != (0,):
             _check_identity(path, look)

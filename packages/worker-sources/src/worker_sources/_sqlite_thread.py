@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import anyio
 from anyio.lowlevel import current_token
 
-from ._errors import DatabaseLocked, SourceClosed
+from ._errors import DatabaseLocked, SourceClosed, StorageError
 from ._hop import call_in_loop
 from ._sqlite_call import Call
 from ._sqlite_file import named_errors, transaction
@@ -47,6 +47,8 @@ class StoreThread:
     # Who else in this process works on a file. Guarded by the lock: each entry belongs to a thread of its own.
     _everyone: ClassVar[set[StoreThread]] = set()
     _registry: ClassVar[threading.Lock] = threading.Lock()
+    # Files that were open when this process was forked: SQLite believes that it still has locks on them.
+    _inherited: ClassVar[set[str]] = set()
 
     def __init__(self, path: str, open_store: Callable[[], Store], poll: float) -> None:
         self.path = path
@@ -71,10 +73,15 @@ class StoreThread:
     def begin_anew(cls) -> None:
         """In a fork: forget the threads of the parent. They are not here, and one of them may have held the lock."""
         cls._registry = threading.Lock()
+        cls._inherited |= {one.path for one in cls._everyone}
         cls._everyone.clear()
 
     async def start(self) -> None:
         """Open the file; return or raise when that is done."""
+        if self.path in self._inherited:
+            raise StorageError(
+                self.path, "it was open here when this process was forked, and SQLite's locks are not inherited"
+            )
         self._thread.start()
         try:
             with anyio.CancelScope(shield=True):
@@ -90,6 +97,9 @@ class StoreThread:
         self._stopping = True
         self.nudge()
         with anyio.CancelScope(shield=True):
+            if current_token() != self.token:  # we would not hear of it here
+                await anyio.to_thread.run_sync(self._thread.join)
+                return
             await self._closed.done.wait()
         self._thread.join()  # it has nothing left to do, so this does not block
 

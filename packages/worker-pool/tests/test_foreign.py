@@ -14,7 +14,7 @@ import anyio
 import pytest
 from memory_acks import MemoryAcks, MemoryDelivery
 
-from worker_pool import Settle, TaskTimeout, WorkPool
+from worker_pool import Failure, Settle, TaskAborted, TaskFinished, TaskStarted, TaskTimeout, WorkPool
 from worker_pool.testing import FakeWorkers
 
 if TYPE_CHECKING:
@@ -194,3 +194,95 @@ async def test_a_generator_that_cannot_be_closed_in_time() -> None:
             async with pool.stream(numbers()) as outcomes:
                 assert (await anext(outcomes)).unwrap() == 0
             assert await pool.execute("b") == "b"
+
+
+def raise_foreign(*_: Any) -> Any:
+    """Ask a future that somebody has cancelled for its result."""
+    future = asyncio.get_running_loop().create_future()
+    future.cancel()
+    return future.result()
+
+
+@pytest.mark.parametrize("worker", [FakeWorkers(), Later], ids=["execute", "submit"])
+@pytest.mark.parametrize("kind", [TaskStarted, TaskFinished])
+async def test_a_listener_that_raises_one_is_as_any_other_that_raises(
+    worker: Any, kind: type, caplog: pytest.LogCaptureFixture
+) -> None:
+    with anyio.fail_after(5):
+        async with WorkPool(worker, max_size=1) as pool:
+            pool.listen(lambda event: raise_foreign() if isinstance(event, kind) else None)
+            assert await pool.execute(1) == 1
+            async with pool.stream([2, 3]) as outcomes:
+                assert [outcome.unwrap() async for outcome in outcomes] == [2, 3]
+            assert pool.statistics().started == 1
+    assert caplog.text.count("a listener raised") == 3
+
+
+@pytest.mark.parametrize("what", ["active", "retire", "not_started"])
+async def test_what_is_asked_of_a_worker_may_raise_one(what: str) -> None:
+    class Asked:
+        has_worked = False
+
+        @property
+        def active(self) -> Any:
+            return raise_foreign() if self.has_worked and what == "active" else True
+
+        def not_started(self, error: Exception) -> Any:
+            return raise_foreign() if what == "not_started" else False
+
+        async def execute(self, x: int) -> int:
+            self.has_worked = True
+            if x == 1 and what == "not_started":
+                raise ValueError
+            return x
+
+    retire: Any = raise_foreign if what == "retire" else None
+    with anyio.fail_after(5):
+        async with WorkPool(Asked, max_size=1, retire=retire) as pool, pool.stream([1, 2, 3]) as outcomes:
+            ended = [outcome async for outcome in outcomes]
+    assert [outcome.input for outcome in ended] == [1, 2, 3]
+    assert [isinstance(outcome, Failure) for outcome in ended] == [what == "not_started", False, False]
+
+
+async def test_a_release_that_raises_one_costs_its_worker_and_no_neighbour() -> None:
+    begun, go = anyio.Event(), anyio.Event()
+
+    class Worker:
+        async def execute(self, x: str) -> str:
+            if x == "neighbour":
+                begun.set()
+                await go.wait()
+            return x
+
+        async def release(self) -> None:
+            raise_foreign()
+
+    results: list[str] = []
+
+    async def neighbour() -> None:
+        results.append(await pool.execute("neighbour"))
+
+    with anyio.fail_after(5):
+        async with WorkPool(Worker, max_size=1, concurrency=2) as pool, anyio.create_task_group() as group:
+            group.start_soon(neighbour)
+            await begun.wait()
+            assert await pool.execute("first") == "first"
+            go.set()
+    assert results == ["neighbour"]
+
+
+async def test_a_submit_that_raises_one_fails_its_inputs() -> None:
+    class Submits(Later):
+        def submit(self, inputs: list[Any], settle: Settle) -> None:
+            if "bad" in inputs:
+                raise_foreign()
+            super().submit(inputs, settle)
+
+    with anyio.fail_after(5):
+        async with WorkPool(Submits, max_size=1) as pool:
+            await pool.execute("good")  # it is idle: what is submitted next is so in the task of the call
+            with pytest.raises(TaskAborted):
+                await pool.execute("bad")
+            assert await pool.execute("good") == "good"
+            statistics = pool.statistics()
+    assert (statistics.failed, statistics.unfinished, statistics.started) == (1, 0, 2)

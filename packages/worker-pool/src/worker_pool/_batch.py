@@ -6,6 +6,7 @@ counted as a whole, and a `Job` is made of one of its inputs only if there is mo
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, cast
 
 from ._job import Job
@@ -62,6 +63,11 @@ class Batch:
         if self._jobs is None:
             self._jobs = [self.job(i) for i in range(len(self.inputs))]
         return ((i, job) for i, job in enumerate(self._jobs) if not self.over[i])
+
+    @property
+    def given_up_at(self) -> float:
+        """When the first of those was given up that the worker still has; infinity if there is none."""
+        return self.late[min(self.late)] if self.late else math.inf
 
     @property
     def is_stuck(self) -> bool:

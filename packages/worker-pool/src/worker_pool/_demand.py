@@ -10,8 +10,8 @@ Three parties meet here and know nothing of each other:
 Rules for editing this file:
 
 1. A job is taken from a supply only when a seat asks for it, or when a worker is started for it: one per free slot.
-2. Whenever there is work and an idle seat, a seat is waking. One at a time: having asked for its job it calls
-   `stir`, which wakes the next. So all seats get busy, and a burst that one seat can do alone wakes only two.
+2. Whenever there is work and an idle seat, a seat is waking. One at a time: only when it has asked for its job is the
+   next woken. So all seats get busy, and a burst that one seat can do alone wakes only two.
 3. Everything happens within one call. `take` is the hot path, once per input; `shortcut` must be forgotten wherever
    a change makes it wrong.
 """
@@ -50,7 +50,8 @@ class Supply(Protocol[J_co]):
 
 
 class Seat(Protocol):
-    """Runs jobs: `load` of them now; while idle it has `room` for so many. `wake`: call `woke`, `take` and `stir`.
+    """Runs jobs: `load` of them now; while idle it has `room` for so many. `wake`: call `woke` and `take`, at once, or
+    soon, and then `stir`.
 
     `nested`: as many times it waits for other jobs of this pool, and does nothing else.
     """
@@ -215,6 +216,7 @@ class Demand(Generic[J]):
         while self._idle and not self._waking and self._has_work():
             self._waking += 1
             self._idle.pop().wake()
+            self._alone.see_end()
         if not self._idle and not self._waking:
             self._grow()
 

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     from ._feeds import Sink
     from ._job import Job
-    from ._lane import Verdict
     from ._options import Options
     from ._outcome import Failure, Outcome
+    from ._verdict import Verdict
     from ._worker import WorkerInfo
 
 

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from ._foreign import is_of_call
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -112,5 +114,7 @@ class Events:
         for listener in tuple(self.listeners):
             try:
                 listener(event)
-            except Exception:
+            except BaseException as error:
+                if not is_of_call(error):
+                    raise
                 log.exception("a listener raised on %r", event)

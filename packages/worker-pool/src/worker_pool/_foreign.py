@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 def is_foreign(error: BaseException) -> bool:
     """Tell whether `error` is a cancellation that this task was not asked for. To be called where it was caught."""
-    asyncio = sys.modules.get("asyncio")
-    if asyncio is None or not isinstance(error, asyncio.CancelledError):
+    if not _is_asyncios(error):
         return False  # trio's are raised by its own scopes alone
     task = _current_task()
     if task is None:  # a callback of the event loop, or trio: who could have been asked?
@@ -47,12 +46,15 @@ def is_failure(error: BaseException) -> bool:
     return isinstance(error, Exception) or is_foreign(error)
 
 
+def is_of_call(error: BaseException) -> bool:
+    """Tell whether `error` is one of a function that is not async: nobody asks that to end by a cancellation."""
+    return isinstance(error, Exception) or _is_asyncios(error)
+
+
 def told_of_source(error: BaseException) -> Exception:
-    """Return what a source raised as what its call raises; raise it again if it is the end of more than that."""
+    """Return what a source raised as what its call raises."""
     if isinstance(error, Exception):
         return error
-    if not is_foreign(error):
-        raise error
     told = RuntimeError("the source raised a cancellation of a task that is not ours")
     told.__cause__ = error
     return told
@@ -83,6 +85,11 @@ def absolve(asked: int) -> None:
     task = _current_task()
     while task is not None and task.cancelling() > asked:
         task.uncancel()
+
+
+def _is_asyncios(error: BaseException) -> bool:
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and isinstance(error, asyncio.CancelledError)
 
 
 def _current_task() -> Any:

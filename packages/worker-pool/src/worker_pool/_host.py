@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 import anyio
 
-from ._errors import StartTimeout, TaskAborted, WorkerLost, said_yes
+from ._errors import StartTimeout, WorkerLost, said_yes
 from ._events import WorkerStarted, WorkerStopped, log
+from ._foreign import is_of_call
 from ._home import own_home
 from ._lane import Lane
 from ._port import Port
+from ._verdict import as_exception
 from ._worker import WorkerInfo, as_async, open_worker
 
 if TYPE_CHECKING:
@@ -100,7 +102,9 @@ class Host:
         """Ask the worker. One that can't tell has begun: its input is not run again."""
         try:
             return said_yes("not_started", self.not_started(error))
-        except Exception:
+        except BaseException as raised:
+            if not is_of_call(raised):
+                raise
             log.exception("not_started of worker %r raised", self.info.id)
             return False
 
@@ -108,7 +112,9 @@ class Host:
         """Ask the worker. One that can't tell is not."""
         try:
             return bool(self.worker.active)
-        except Exception:
+        except BaseException as error:
+            if not is_of_call(error):
+                raise
             log.exception("active of worker %r raised", self.info.id)
             return False
 
@@ -137,7 +143,9 @@ class Host:
         retire: Any = self.engine.options.retire
         try:
             return said_yes("retire", retire(self.info))
-        except Exception:
+        except BaseException as error:
+            if not is_of_call(error):
+                raise
             log.exception("retire raised on %r", self.info)
             return True
 
@@ -276,7 +284,7 @@ class Host:
                 if error is None:
                     lost: Exception = WorkerLost(self.info.id)
                 else:
-                    lost = error if isinstance(error, Exception) else TaskAborted(error)
+                    lost = as_exception(error)
                 job.feed.fail(job, lost, self.info, since, now)
 
     async def left(self) -> None:

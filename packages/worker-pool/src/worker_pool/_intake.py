@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from ._foreign import told_of_source
+from ._foreign import is_of_call, told_of_source
 from ._job import Job
 
 if TYPE_CHECKING:
@@ -83,6 +83,8 @@ class Intake(ABC):
         try:
             item = self._pull()  # type: ignore[misc]
         except BaseException as error:
+            if not is_of_call(error):
+                raise
             self._nothing_came(told_of_source(error))
             return None
         index = self.taken = self.taken + 1
@@ -109,6 +111,8 @@ class Intake(ABC):
             for item in starmap(pull, repeat((), size)):  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
                 inputs.append(item)
         except BaseException as raised:
+            if not is_of_call(raised):
+                raise
             error = told_of_source(raised)
         self.taken += len(inputs)
         if error is not None:

@@ -7,27 +7,23 @@ kept around many inputs; to cut one of them short it is cancelled, and the next 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from contextvars import ContextVar
 from time import perf_counter
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import anyio
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
-from ._errors import TaskAborted, TaskTimeout
 from ._events import log
 from ._foreign import is_of_one, is_survivable
+from ._verdict import as_exception, timed_out
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ._host import Host
     from ._job import Job
-    from ._worker import WorkerInfo
-
-Verdict: TypeAlias = Callable[["Job", "WorkerInfo", float, float], None]
-"""What to do with a job that was cut short: called with the job, its worker, and when it began and ended."""
+    from ._verdict import Verdict
 
 BREATH = 64  # inputs between two visits to the event loop, if none of them suspends: 0.05 us per input
 LONGEST = 0.001  # ... or seconds, whichever comes first: other tasks wait no longer than that
@@ -54,6 +50,7 @@ class Lane:
         self.job: Job | None = None
         self.since: float = 0.0
         self._limit = host.engine.options.execute_timeout
+        self._timed_out = timed_out(self._limit)
         self._resetting = False  # in `release`
         self._tasks_seen = 0
         self._verdict: Verdict | None = None
@@ -92,7 +89,7 @@ class Lane:
         due = self.since + self._limit
         if due > now:
             return due
-        self.cut(self._time_out)
+        self.cut(self._timed_out)
         return self._check_cut(now)
 
     def _check_cut(self, now: float) -> float:
@@ -266,7 +263,7 @@ class Lane:
 
     def _fail(self, job: Job, error: BaseException, started: float, ended: float) -> None:
         self.job = None
-        job.feed.fail(job, _as_exception(error), self.host.info, started, ended)
+        job.feed.fail(job, as_exception(error), self.host.info, started, ended)
         if not is_of_one(error):
             self.host.leave("in doubt")  # a cancellation, though nobody's: who knows what it was in the middle of
 
@@ -284,17 +281,10 @@ class Lane:
                     self.host.leave("in doubt")
             except BaseException as error:  # it raised, or was cut for hanging
                 self.host.leave("in doubt")
-                if not isinstance(error, Exception):
+                if not is_survivable(error):
                     raise
                 log.exception("release of worker %r raised", self.host.info.id)
             finally:
                 self._resetting, self._limit = False, limit
                 self.host.engine.watchdog.expect(perf_counter() + limit)  # it may have looked by the other limit
         return not self._halted and self.host.is_fit()
-
-    def _time_out(self, job: Job, info: WorkerInfo, started: float, ended: float) -> None:
-        job.feed.fail(job, TaskTimeout(self._limit), info, started, ended)
-
-
-def _as_exception(error: BaseException) -> Exception:
-    return error if isinstance(error, Exception) else TaskAborted(error)

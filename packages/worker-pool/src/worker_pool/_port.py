@@ -16,9 +16,10 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from ._batch import take
-from ._errors import TaskTimeout
 from ._events import log
+from ._foreign import is_of_call, is_of_one
 from ._pace import Pace
+from ._verdict import as_exception, timed_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from ._batch import Batch
     from ._host import Host
     from ._job import Job
-    from ._lane import Verdict
+    from ._verdict import Verdict
     from ._worker import Answer
 
 BREATH = 64  # lists between two visits to the event loop, if the worker settles them before `submit` returns
@@ -43,11 +44,12 @@ class Port:
         self._demand = host.engine.demand
         self._watchdog = host.engine.watchdog
         self._limit = options.execute_timeout
+        self._timed_out = timed_out(self._limit)
         self.load: int = 0  # inputs that the worker has, without ...
         self._late = 0  # ... those that were given up, and still take its time
         self._submit = worker.submit
         self._overlaps = bool(getattr(worker, "overlaps", False))
-        self._spares = self._overlaps or getattr(worker, "gives_back", False)  # nothing waits behind a slow input
+        self._gives_back = bool(getattr(worker, "gives_back", False))
         batch = getattr(worker, "batch", None)
         self._longest = options.concurrency if batch is None else max(1, batch)
         self.capacity: int = options.concurrency if batch is None else options.concurrency * self._longest
@@ -77,7 +79,6 @@ class Port:
         self._is_idle = False
         if self.load or self.host.is_fit():
             self.pump()
-        demand.stir()
 
     def dismiss(self) -> None:
         """Take no more."""
@@ -88,27 +89,30 @@ class Port:
     def check(self, now: float) -> float:
         """See `Watched`."""
         late = self._check_late(now) if self._late else math.inf
-        if self._limit == math.inf or (self._late and not self._overlaps):
+        if self._limit == math.inf or self._is_held_up():
             return late  # it waits behind one that was given up: its own time has not begun
-        for batch in tuple(self._batches):
-            if 0 not in batch.over:
-                continue
+        for batch in [one for one in self._batches if 0 in one.over]:
             due = (batch.at if self._overlaps else max(batch.at, self._last)) + self._limit
             if due > now:
                 return min(due, late)
             for i, job in batch.jobs():  # as it goes: what is told of one may end another
-                self._give_up(batch, i, job, self._time_out)
+                self._give_up(batch, i, job, self._timed_out)
                 if not self._overlaps:
                     return late
         return late
 
     def _check_late(self, now: float) -> float:
         """End a worker that keeps what was given up: it takes its time, or a place, from all that come after."""
-        oldest = min((next(iter(batch.late.values())) for batch in self._batches if batch.late), default=math.inf)
-        due = oldest + self.host.engine.options.destroy_timeout
-        if due > now:
-            return due
-        self.host.leave("in doubt", now=self._is_stuck())
+        patience = self.host.engine.options.destroy_timeout
+        if self._overlaps:
+            since = min((batch.given_up_at for batch in self._batches), default=math.inf)
+        elif self._is_held_up():
+            since = max(next(iter(self._batches)).given_up_at, self._last)
+        else:
+            return now + patience  # it waits for its turn, and takes nobody's
+        if since + patience > now:
+            return since + patience
+        self.host.leave("in doubt", now=self._is_held_up())
         return math.inf
 
     def cut_where(self, is_unwanted: Any, verdict: Verdict) -> None:
@@ -192,10 +196,12 @@ class Port:
         self._watchdog.expect(now + self._limit)
         try:
             self._submit(batch.inputs.copy(), batch)
-        except Exception as error:
+        except BaseException as error:
+            if not (is_of_one(error) or is_of_call(error)):
+                raise
             log.exception("submit of worker %r raised", host.info.id)
             host.leave("in doubt")
-            self.settled(batch, [(i, None, error) for i, _ in batch.jobs()])
+            self.settled(batch, [(i, None, as_exception(error)) for i, _ in batch.jobs()])
 
     def settled(self, batch: Batch, answers: Sequence[Answer], more: bool = False) -> None:
         """The worker has said what became of some inputs of a list."""
@@ -266,8 +272,8 @@ class Port:
         if more:
             return
         host = self.host
-        if host.leaving:
-            host.leave("in doubt", now=self._is_stuck())  # it may have been the last one that was waited for
+        if host.leaving:  # it may have been the last one that was waited for
+            host.leave("in doubt", now=self._is_held_up() and not self._gives_back)
         elif host.is_plain or host.is_fit():
             had_held = self._demand.has_held
             if not self._is_idle:
@@ -285,13 +291,10 @@ class Port:
         self._watchdog.expect(now + self.host.engine.options.destroy_timeout)
         verdict(job, self.host.info, batch.at if self._overlaps else max(batch.at, self._last), now)
         if not self.host.survives_cancel:
-            self.host.leave("in doubt", now=self._is_stuck())
+            self.host.leave("in doubt", now=self._is_held_up() and not self._gives_back)
         elif self._demand.has_held:
             self._demand.stir()  # nobody waits for this one any more: what is held may run
 
-    def _is_stuck(self) -> bool:
-        """Whether an input that was given up holds up all that is behind it."""
-        return not self._spares and bool(self._batches) and next(iter(self._batches)).is_stuck
-
-    def _time_out(self, job: Job, info: Any, started: float, ended: float) -> None:
-        job.feed.fail(job, TaskTimeout(self._limit), info, started, ended)
+    def _is_held_up(self) -> bool:
+        """Whether it may still be at an input that was given up, with the others behind that."""
+        return not self._overlaps and bool(self._batches) and next(iter(self._batches)).is_stuck

@@ -11,7 +11,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from ._events import log
-from ._foreign import is_survivable, told_of_source
+from ._foreign import is_failure, is_survivable, told_of_source
 from ._job import Job
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ class Pump:
                 except (StopAsyncIteration, anyio.EndOfStream):
                     pass
                 except BaseException as exc:
+                    if not is_failure(exc):
+                        raise
                     error = told_of_source(exc)
                 finally:
                     await self._close_source()

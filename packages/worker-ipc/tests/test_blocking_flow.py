@@ -359,3 +359,41 @@ def test_messages_keep_their_order_through_everything(raw_child):
     sender.start()
     assert [json.loads(child.receive_line())["n"] for _ in range(20_000)] == list(range(20_000))
     sender.join()
+
+
+@pytest.mark.fault(76)
+@pytest.mark.parametrize("requests", [0, 1, 3])
+def test_what_the_parent_sent_before_it_left_is_received_also_behind_requests(raw_child, requests):
+    child = raw_child("""
+        channel.handle("f", lambda n: time.sleep(0.02))
+        channel.send("ready")
+        print(len([message for message in channel.listen("save")]), file=sys.stderr)
+    """)
+    assert child.receive() == {"type": "ready"}
+    child.send(*({"jsonrpc": "2.0", "id": id, "method": "f", "params": [id]} for id in range(requests)))
+    child.send({"cmd": "NODE_HANDLE", "type": "net.Socket", "msg": {}}, *[{"type": "save"}] * 3)
+    child.close()
+    assert (child.wait(), child.stderr) == (0, "3\n")
+
+
+def test_the_end_of_another_channel_is_not_that_of_the_parent(raw_child):
+    child = raw_child("""
+        from worker_ipc import ChannelClosed
+        channel.listen_once("job")
+        raise ChannelClosed("of a child of its own")
+    """)
+    child.send({"type": "job"})
+    assert child.receive() is None
+    assert child.wait() == 1
+    assert "ChannelClosed: of a child of its own" in child.stderr
+
+
+@pytest.mark.parametrize("timeout", ["math.inf", "3e6", "1e300"])
+def test_a_time_may_be_long(raw_child, timeout):
+    child = raw_child(f"""
+        import math
+        channel.send("got", {{"n": channel.listen_once("x", timeout={timeout})["n"]}})
+    """)
+    child.sleeps()
+    child.send({"type": "x", "n": 1})
+    assert child.receive() == {"type": "got", "n": 1}

@@ -1,6 +1,8 @@
 """Who answers the peer's requests, in which order, and what of a peer that can't be answered."""
 
+import gc
 import sys
+import weakref
 
 import anyio
 import pytest
@@ -105,6 +107,23 @@ async def test_a_function_that_was_removed_answers_no_more():
             assert functions["f"]() == left
         remove["a"]()
         assert functions == {}
+
+
+async def test_functions_that_were_replaced_are_let_go():
+    async with open_child(evil(read(), exit_with(0))) as channel:
+        alive, remove = [], None
+        for _ in range(20):
+
+            def function():
+                return None
+
+            alive.append(weakref.ref(function))
+            replaced, remove = remove, channel.handle("f", function)
+            if replaced is not None:
+                replaced()
+        del function, replaced
+        gc.collect()
+        assert sum(function() is not None for function in alive) == 1
 
 
 async def test_a_function_whose_remover_was_dropped_stays_until_the_next():

@@ -432,6 +432,7 @@ async def test_an_unforeseen_error_ends_the_channel_and_hangs_nobody(error, wher
         with pytest.raises(ChannelClosed) as caught:
             await channel.send("more")
     assert caught.value.__cause__ is error
+    assert caught.value.__suppress_context__
     assert type(error).__name__ in caplog.text
 
 

@@ -281,3 +281,20 @@ async def test_a_channel_that_has_ended_holds_no_buffers_until_the_collector_com
         tracemalloc.stop()
         gc.enable()
     assert held < 10 * CHUNK
+
+
+@pytest.mark.fault(73)
+async def test_many_listeners_that_are_slow_hold_the_peer_up_and_do_not_end_it():
+    big = '{"type":"data","data":"' + "x" * 100_000 + '"}\n'
+    async with open_child(evil(step("flood", big)), mailbox=20, max_message=200_000) as channel:
+        channel._core._max_queued = 10_000_000  # 20 listeners hold more: each message is counted for each
+        listeners = [channel.listen("data") for _ in range(20)]
+        with anyio.fail_after(20):
+            while not channel.statistics().paused:
+                await anyio.sleep(0.001)
+            for _ in range(20):
+                for listener in listeners:
+                    assert (await anext(listener))["type"] == "data"
+        assert channel.active
+        for listener in listeners:
+            listener.close()

@@ -9,6 +9,7 @@ import pytest
 
 import worker_ipc
 from worker_ipc import ChannelClosed, MessageTooLarge, Overrun, ProtocolError, RemoteError, SpawnError, open_child
+from worker_testkit import evil, exit_with
 
 
 def with_evidence(kind):
@@ -63,3 +64,17 @@ async def test_a_wait_after_destroy_has_the_evidence_of_the_end():
                 await channel.listen_once()
     assert (caught.value.returncode, caught.value.stderr) == (channel.returncode, "last words\n")
     assert caught.value.returncode is not None
+
+
+@pytest.mark.anyio
+async def test_what_is_handled_when_the_end_is_told_is_shown():
+    async with open_child(evil(exit_with(3))) as channel:
+        with pytest.raises(ChannelClosed):
+            await channel.listen_once("ready")
+        with pytest.raises(ChannelClosed) as caught:
+            try:
+                raise LookupError("the real problem")
+            except LookupError:
+                await channel.send("failed")
+    assert isinstance(caught.value.__context__, LookupError)
+    assert not caught.value.__suppress_context__

@@ -1,12 +1,14 @@
 """What a function's child logs goes to the loggers of its parent, whenever it begins to log."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import anyio
 import pytest
 
-from worker_spawn import FunctionError, function_worker
+from worker_spawn import FunctionError, WorkerDied, function_worker
 
 pytestmark = pytest.mark.anyio
 
@@ -94,3 +96,31 @@ async def test_a_level_that_nobody_configured_is_not_left_behind(
     module("import logging\nlogging.basicConfig()\ndef speak(_): return logging.getLogger().level\n")
     async with function_worker("speaker:speak") as worker:
         assert await worker.execute(None) == logging.WARNING
+
+
+async def test_lines_leave_whole_and_at_once_whoever_prints_them(
+    module: Write, capfd: pytest.CaptureFixture[str]
+) -> None:
+    module(
+        "import os, signal, threading\n"
+        "def print_much(name):\n"
+        "    for i in range(200): print(name, i, 'of', 200)\n"
+        "def speak(text):\n"
+        "    threads = [threading.Thread(target=print_much, args=[name]) for name in 'ab']\n"
+        "    for thread in threads: thread.start()\n"
+        "    for thread in threads: thread.join()\n"
+        "    print(end='half a line', flush=True); print(); print('x' * 10000, 'end'); print('not whole', end='')\n"
+        "    if text == 'die': print(); os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    async with function_worker("speaker:speak") as one, function_worker("speaker:speak") as other:
+        async with anyio.create_task_group() as group:
+            group.start_soon(one.execute, "live")
+            with pytest.raises(WorkerDied):
+                await other.execute("die")
+    lines = capfd.readouterr().out.splitlines()
+    for worker in (one, other):
+        label = f"[speak-{worker.pid}] "
+        mine = Counter(line.removeprefix(label) for line in lines if line.startswith(label))
+        expected = [f"{name} {i} of 200" for name in "ab" for i in range(200)]
+        assert mine == Counter([*expected, "half a line", "x" * 10000 + " end", "not whole"])
+    assert len(lines) == 2 * 403

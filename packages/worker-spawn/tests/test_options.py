@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,20 @@ async def test_another_open_has_options_of_its_own(option: str, wrong: Any, rule
 def test_a_transcript_does_not_hide_what_is_no_codec(open: Any, tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"^codec must be a codec, such as JsonLines\(\), got 'utf-8'$"):
         spawned_worker(TALKER, execute=ask, open=open, codec="utf-8", transcript=tmp_path / "talk.log")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("codec", [None, JsonLines()])
+async def test_a_transcript_of_an_open_with_options_speaks_what_that_speaks(codec: Any, tmp_path: Path) -> None:
+    path, open = tmp_path / "talk.log", partial(partial(open_child, codec=codec), mailbox=10)
+    async with spawned_worker(TALKER, execute=ask, open=open, transcript=path) as worker:
+        assert await worker.execute("a") == "aa"
+    assert '"aa"' in path.read_text()
+
+
+def test_a_transcript_of_an_open_of_the_users_needs_a_codec(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"transcript needs a codec, as nobody knows what .* speaks"):
+        spawned_worker(TALKER, execute=ask, open=elsewhere, transcript=tmp_path / "talk.log")
 
 
 @pytest.mark.parametrize("wrong", [True, 1, b"talk.log"])

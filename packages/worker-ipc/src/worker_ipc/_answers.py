@@ -221,3 +221,9 @@ class Registration:
             while isinstance(left, Registration) and left._removed:
                 left = left._before
             self._answers.let_answer(self._method, left)
+            return
+        newer = self._answers.newest(self._method)
+        while isinstance(newer, Registration) and newer._before is not self:
+            newer = newer._before
+        if isinstance(newer, Registration):  # nobody is to hold what will never answer again
+            newer._before = self._before

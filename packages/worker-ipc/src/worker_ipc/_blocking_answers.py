@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import _rpc
-from ._errors import ChannelClosed, EncodeError
+from ._errors import ChannelClosed, EncodeError, Overrun
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Answers:
                 _remind(method)
             self._held.append(message)
         elif "id" in message:
-            self._reply(_rpc.error(id, _rpc.METHOD_NOT_FOUND, f"no function answers {method!r} here"))
+            self.reply(_rpc.error(id, _rpc.METHOD_NOT_FOUND, f"no function answers {method!r} here"))
         return True
 
     def _cancel_held(self, id: int | str | None) -> None:
@@ -100,7 +100,7 @@ class Answers:
                 return
 
     def _not_started(self, id: Any) -> None:
-        self._reply(_rpc.error(id, _rpc.CANCELLED, "the request was cancelled before it was started"))
+        self.reply(_rpc.error(id, _rpc.CANCELLED, "the request was cancelled before it was started"))
 
     def _failed(self, message: Message, error: BaseException) -> None:
         self.errors += 1
@@ -112,11 +112,12 @@ class Answers:
             traceback.print_exception(error)
             return
         try:
-            self._reply(_rpc.failure(message["id"], error))
+            self.reply(_rpc.failure(message["id"], error))
         except EncodeError as unsendable:  # a RemoteError with data that can't be sent
-            self._reply(_rpc.error(message["id"], _rpc.INTERNAL_ERROR, str(unsendable)))
+            self.reply(_rpc.error(message["id"], _rpc.INTERNAL_ERROR, str(unsendable)))
 
-    def _reply(self, reply: Message) -> None:
+    def reply(self, reply: Message) -> None:
+        """Write an answer. Raises ChannelClosed if the channel has ended, but not because the parent left."""
         data = self._encode(reply)
         try:
             self._wire.write(data)
@@ -125,8 +126,9 @@ class Answers:
 
     def _unheard(self) -> None:
         """The parent will not hear the answer. What it had sent before it left is still received."""
-        if self._wire.end is not None:
-            raise self._wire.end.with_traceback(None) from None
+        wire = self._wire
+        if wire.end is not None and (wire.fd < 0 or not wire.parent_left or isinstance(wire.end, Overrun)):
+            raise wire.end.with_traceback(None) from None
 
     def look_ahead(self, inbox: deque[Any]) -> None:
         """Remember which requests in the inbox are cancelled further back in it."""

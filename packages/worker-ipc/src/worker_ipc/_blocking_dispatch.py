@@ -72,7 +72,7 @@ class Dispatch:
             return None
         if "cmd" in message and is_internal(message):
             if wants_answer(message):
-                self.write(NACK)
+                self.answers.reply(NACK)
             return None
         return message
 

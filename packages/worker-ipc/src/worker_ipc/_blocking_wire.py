@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 CHUNK = 64 * 1024  # bytes per read: measured best for small messages
 _WHOLE = 2048  # bytes that a Unix socket takes all or not at all (Linux: at least 2240; BSD, macOS: SO_SNDLOWAT)
 _AT_ONCE = (MSG_DONTWAIT,)
+_LONGEST = 86400.0  # seconds for one `poll`, which takes no more than some weeks
 _TURN = 0.02  # seconds between two looks at the inbox while another thread is in the middle of a write
 
 
@@ -54,6 +55,7 @@ class Wire:
         self.inbox: deque[Any] = deque()
         self.average = 0  # bytes of a message in the last chunk
         self.end: ChannelClosed | None = None  # why nothing more comes, once it is so
+        self.parent_left = False  # and that is why
         self._max_held = max_held
         self._held = 0
         self._counted = 1
@@ -86,7 +88,9 @@ class Wire:
     def _has_arrived(self, timeout: float) -> bool:
         ready = poll()
         ready.register(self.fd, POLLIN)
-        return bool(ready.poll(max(0.0, timeout) * 1000))
+        while not (arrived := ready.poll(min(max(0.0, timeout), _LONGEST) * 1000)) and timeout > _LONGEST:
+            timeout -= _LONGEST
+        return bool(arrived)
 
     def receive_ready(self) -> bool:
         """Put into the inbox what has arrived, without waiting; False: nothing has."""
@@ -125,6 +129,7 @@ class Wire:
             if self._chunk:
                 self._decode(self._chunk)
             else:
+                self.parent_left = True
                 self.end = ChannelClosed("the parent is gone", truncated=self._decoder.pending)
         except BaseException:  # what a signal handler raises: nobody knows how far the decoder came
             self.end = ChannelClosed("an exception cut the receiving short: nothing can be received after it")
@@ -238,6 +243,7 @@ class Wire:
         """Make the error for a system call that found no parent. Raises what is none: a signal handler's own."""
         if not self._is_gone(error):
             raise error
+        self.parent_left = True
         return ChannelClosed("the parent is gone")
 
     def _is_gone(self, error: OSError) -> bool:

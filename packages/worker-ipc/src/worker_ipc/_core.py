@@ -159,13 +159,12 @@ class Core(Ending):
     # --- flow
 
     def _check_flow(self) -> None:
-        held = self.mailbox.queued_bytes + self.answers.bytes
-        if held > self._max_queued:
-            self.break_off(Overrun(f"{held} bytes are held for listeners that do not read, while others wait"))
-        elif self.stream.writer.queued > self._max_queued:
+        if self.stream.writer.queued > self._max_queued:
             self.break_off(Overrun("the peer asks for more and more, and does not read the answers"))
         elif not self._is_waited_for() and self.mailbox.full:  # in this order: to look who waits may make room
             self.stream.reader.pause()
+        elif (held := self.mailbox.queued_bytes + self.answers.bytes) > self._max_queued:
+            self.break_off(Overrun(f"{held} bytes are held for listeners that do not read, while others wait"))
 
     def _is_waited_for(self) -> bool:
         """Tell whether anybody here needs a message that is still to come: then reading goes on."""

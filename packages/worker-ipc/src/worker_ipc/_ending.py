@@ -93,7 +93,8 @@ class Ending:
         if self.error is None:
             return ChannelClosed()
         error = copy.copy(self.error)
-        error.__cause__ = self.error.__cause__  # which a copy does not take along
+        if self.error.__cause__ is not None:  # a copy has none; to say so would hide what is being handled
+            error.__cause__ = self.error.__cause__
         error.unread += self.stream.writer.untouched - self._untouched
         return error
 

@@ -274,7 +274,7 @@ class ChildChannel:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
-        parent_is_gone = kind is ChannelClosed and self._wire.fd >= 0
+        parent_is_gone = kind is ChannelClosed and self._wire.parent_left and self._wire.fd >= 0
         self.close()
         return parent_is_gone
 

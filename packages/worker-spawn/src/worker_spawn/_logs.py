@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
+from _thread import get_ident
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any, TextIO
 
     from worker_spawn._function_child import Replies
+
+
+LONGEST = 8192  # characters of a line that is held until it is whole
 
 
 def name_process(title: str) -> None:
@@ -123,22 +127,48 @@ class _Level(int):
 
 
 class Labelled:
-    """A text stream that begins each line with a label; everything but `write` is the stream's own."""
+    """A text stream that begins each line with a label; what is not about writing is the stream's own.
+
+    A line leaves in one piece, when it is whole: so lines of several children do not mix, nor do those of threads, and
+    what was printed before a child is killed is there.
+    """
 
     def __init__(self, stream: TextIO, label: str) -> None:
         self._stream = stream
         self._label = label
-        self._fresh = True
+        self._held: dict[int, str] = {}  # by thread: the line that is not whole yet, without ...
+        self._begun: set[int] = set()  # ... what has left of it
 
     def write(self, text: str) -> int:
-        """Write `text` in one piece, so that lines of several children do not mix."""
-        if not text:
-            return 0
-        head = self._label if self._fresh else ""
-        self._fresh = text.endswith("\n")
-        body = text[:-1] if self._fresh else text
-        self._stream.write(head + body.replace("\n", "\n" + self._label) + text[len(body) :])
+        """Write whole lines; hold the rest, until `flush`, or until it is long."""
+        thread = get_ident()
+        lines, newline, rest = (self._held.pop(thread, "") + text).rpartition("\n")
+        if newline:
+            label = "" if thread in self._begun else self._label
+            self._begun.discard(thread)
+            self._stream.write(label + lines.replace("\n", "\n" + self._label) + "\n")
+            self._stream.flush()
+        if rest:
+            self._held[thread] = rest
+            if len(rest) > LONGEST:
+                self._put_out(thread)
         return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write each."""
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        """Write also what is no whole line, of all threads: at its end, Python calls this."""
+        for thread in tuple(self._held):
+            self._put_out(thread)
+        self._stream.flush()
+
+    def _put_out(self, thread: int) -> None:
+        if rest := self._held.pop(thread, ""):
+            self._stream.write(rest if thread in self._begun else self._label + rest)
+            self._begun.add(thread)
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._stream, name)

@@ -118,7 +118,7 @@ class spawned_worker(NotEntered, Generic[InputT, ResultT]):  # noqa: N801 - it r
         self._transcript: AbstractContextManager[object] = nullcontext()
         if transcript is not None:
             check_transcript(transcript, options.get("codec"))
-            codec = transcribed(open is open_child, options.get("codec"), transcript)
+            codec = transcribed(open, options.get("codec"), transcript)
             options["codec"] = self._transcript = codec
         check_options(open, self._argv, options)
         self._open = open

@@ -3,7 +3,8 @@
     0.000132 > {"type":"request","data":"a-"}
     0.001518 < {"type":"response","data":"a-a-"}
 
-A transcript is a codec around the real one, so it sees exactly what is on the wire, whatever the channel is.
+A transcript is a codec around the real one, so it sees what is on the wire, whatever the channel is: also what was
+encoded and then not sent, because its neighbours could not be.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from worker_ipc import ProtocolError
+from worker_ipc import ProtocolError, open_child, open_stream
 from worker_ipc.codecs import Buffer, Codec, Decoder, JsonLines, TextLines
 
 if TYPE_CHECKING:
@@ -117,8 +119,14 @@ def _joined(data: bytes | Sequence[Buffer]) -> bytes:
     return data if isinstance(data, bytes) else b"".join(data)
 
 
-def transcribed(is_channel: bool, codec: Codec[Any] | None, path: str | os.PathLike[str]) -> Transcript[Any]:
-    """Put a transcript around `codec`, or around what a channel or a stream speaks by default."""
+def transcribed(open: Any, codec: Codec[Any] | None, path: str | os.PathLike[str]) -> Transcript[Any]:
+    """Put a transcript around `codec`, or around what `open` speaks by default."""
+    while codec is None and isinstance(open, partial):
+        codec, open = open.keywords.get("codec"), open.func
+    if codec is None and open is open_child:
+        codec = JsonLines()
+    if codec is None and open is open_stream:
+        codec = TextLines()
     if codec is None:
-        codec = JsonLines() if is_channel else TextLines()
+        raise ValueError(f"transcript needs a codec, as nobody knows what {open!r:.100} speaks by default")
     return Transcript(codec, path)

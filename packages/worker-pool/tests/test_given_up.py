@@ -23,6 +23,7 @@ class Halting:
     def __init__(self, **attributes: Any) -> None:
         self.held: list[tuple[Settle, int, Any]] = []
         self.inputs: list[Any] = []
+        self.destroyed = False
         self.__dict__.update(attributes)
 
     async def execute(self, x: Any) -> Any:
@@ -35,6 +36,9 @@ class Halting:
                 self.held.append((settle, i, x))
             else:
                 settle(i, Success(x, x))
+
+    async def destroy(self) -> None:
+        self.destroyed = True
 
     def go_on(self) -> None:
         held, self.held = self.held, []
@@ -83,6 +87,7 @@ async def test_a_worker_that_survives_and_never_answers_is_replaced_in_the_end(o
             await cut(pool.execute, "halt")
             assert await pool.execute("next") == "next"
     assert [worker.inputs for worker in made] == [["halt"], ["next"]]
+    assert made[0].destroyed
 
 
 async def test_it_may_take_its_time_again_for_each() -> None:

@@ -593,27 +593,6 @@ async def test_a_worker_that_survives_keeps_its_place_taken_and_its_late_answer_
         assert len(make.made) == 1
 
 
-@pytest.mark.fault(28)
-@pytest.mark.parametrize("overlaps", [False, True])
-async def test_a_worker_that_survives_and_never_answers_is_replaced_in_the_end(overlaps: bool) -> None:
-    make = Pooled(survives_cancel=True, overlaps=overlaps)
-    with anyio.fail_after(10):
-        async with WorkPool(make, max_size=1, destroy_timeout=0.05) as pool, anyio.create_task_group() as group:
-            await cut(pool.execute, "cut")
-            results: list[Any] = []
-
-            async def ask() -> None:
-                results.append(await pool.execute("next"))
-
-            group.start_soon(ask)
-            while len(make.made) < 2 or not make.made[1].pending:
-                await anyio.sleep(0.001)
-            make.made[1].answer()
-    assert results == ["next"]
-    assert make.made[0].inputs == ["cut"]
-    assert make.made[0].destroyed
-
-
 async def test_what_is_given_up_is_waited_for_as_long_as_it_may_be(clock: Clock) -> None:
     make = Pooled(survives_cancel=True)
     async with WorkPool(make, max_size=1, destroy_timeout=10) as pool, anyio.create_task_group() as group:
